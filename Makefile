@@ -1,0 +1,43 @@
+# A fresh machine needs only python3 (3.11 or newer, with venv), make and a C compiler.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PLUGINS := $(sort $(wildcard plugins/segzoo-*))
+PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS))
+
+.PHONY: install demo test lint docs bench clean
+
+install: $(STAMP)
+
+$(STAMP): $(PROJECTS) constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
+		--editable '.[dev]' $(addprefix --editable ./,$(PLUGINS))
+	touch $(STAMP)
+
+demo: $(STAMP)
+	rm -rf demo
+	$(BIN)/segzoo train --model unet -o width=16 -o norm=batch --data portraits \
+		--size 128 --lr 2e-3 --epochs 12 --out demo/run
+	$(BIN)/segzoo evaluate demo/run/best.safetensors
+	$(BIN)/python examples/demo_pictures.py demo/pictures
+	$(BIN)/segzoo predict demo/run/best.safetensors demo/pictures -o demo/predictions
+	@echo "look at demo/run/predictions.png, demo/run/curves.png and demo/predictions"
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+docs: $(STAMP)
+	$(BIN)/python docs/generate.py
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/startup.py
+
+clean:
+	rm -rf demo runs $(VENV)

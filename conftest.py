@@ -1,0 +1,117 @@
+"""Fixtures shared by all tests: tiny data sets, throw-away plugins, a cache of their own."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segzoo.data.standin import figure, shapes
+from segzoo.plugins import get_manager
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep generated data out of the user's cache, and the environment out of the tests."""
+    before = dict(os.environ)
+    os.environ["SEGZOO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    for name in ("SEGZOO_DATA", "SEGZOO_DISABLE", "SEGZOO_NO_PLUGINS", "SEGZOO_STRICT"):
+        os.environ.pop(name, None)
+    get_manager.cache_clear()
+    # The networks here are tiny: threads would only wait for each other.
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def fresh_manager() -> Iterator[None]:
+    """Forget plugins that a test loaded."""
+    yield
+    get_manager.cache_clear()
+
+
+@pytest.fixture
+def hk_root(tmp_path: Path) -> Path:
+    """Write 10 training and 4 testing pairs in the HK layout."""
+    for split, indices in (("training", range(10)), ("testing", range(10, 14))):
+        folder = tmp_path / "HK" / split
+        folder.mkdir(parents=True)
+        for index in indices:
+            image, matte = figure(index)
+            image.save(folder / f"{index:05d}.png")
+            matte.save(folder / f"{index:05d}_matte.png")
+    return tmp_path / "HK"
+
+
+@pytest.fixture
+def folder_root(tmp_path: Path) -> Path:
+    """Write 8 pairs of shapes as images/ and masks/."""
+    root = tmp_path / "shapes"
+    for index in range(8):
+        image, labels = shapes(index)
+        for kind in ("images", "masks"):
+            (root / kind).mkdir(parents=True, exist_ok=True)
+        image.save(root / "images" / f"{index}.jpg", quality=95)
+        labels.save(root / "masks" / f"{index}.png")
+    return root
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """Write a photograph of an odd size."""
+    path = tmp_path / "photo.jpg"
+    pixels = np.random.default_rng(0).integers(0, 255, (75, 101, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, quality=95)
+    return path
+
+
+InstallPlugin = Callable[..., Path]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallPlugin:
+    """Install a throw-away plugin package the way pip lays one out; returns its folder.
+
+    Child processes find it too, by PYTHONPATH.
+    """
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site))
+
+    def install_one(
+        distribution: str,
+        source: str,
+        *,
+        name: str | None = None,
+        group: str = "segzoo.v1",
+        version: str = "1.0",
+        files: dict[str, str] | None = None,
+    ) -> Path:
+        module = distribution.replace("-", "_")
+        package = site / module
+        package.mkdir()
+        (package / "__init__.py").write_text("")
+        (package / "plugin.py").write_text(source)
+        for file, text in (files or {}).items():
+            (package / file).write_text(text)
+        info = site / f"{module}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+        )
+        entry = f"[{group}]\n{name or distribution} = {module}.plugin\n"
+        (info / "entry_points.txt").write_text(entry)
+        get_manager.cache_clear()
+        for loaded in [m for m in sys.modules if m == module or m.startswith(f"{module}.")]:
+            del sys.modules[loaded]
+        return package
+
+    return install_one

@@ -1,0 +1,1 @@
+"""The CUHK portrait matting set for segzoo."""

@@ -1,0 +1,31 @@
+"""What segzoo-linknet provides; light, the network is in `segzoo_linknet.network`."""
+
+from dataclasses import dataclass
+
+from segzoo import ModelSpec, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkNetOptions:
+    """Options of `linknet`."""
+
+    width: int = option(
+        64, "channels of the first encoder block; the others have 2, 4 and 8 times as many",
+        minimum=4,
+    )  # fmt: skip
+
+
+def segzoo_models() -> list[ModelSpec]:
+    """Return `linknet`."""
+    return [
+        ModelSpec(
+            name="linknet",
+            summary="LinkNet: residual encoder, light decoder, added skips",
+            build="segzoo_linknet.network:build_linknet",
+            options=LinkNetOptions,
+            aliases=("link-net",),
+            stride=64,
+            paper="https://arxiv.org/abs/1707.03718",
+            licence="Apache-2.0",
+        )
+    ]

@@ -1,0 +1,1 @@
+"""Generated portraits with soft mattes for segzoo."""

@@ -1,0 +1,5 @@
+"""``python -m segzoo``."""
+
+from segzoo.cli import main
+
+main()

@@ -1,0 +1,128 @@
+"""``segzoo evaluate``, ``predict``, ``inspect`` and ``compare``: what to do with weights."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from segzoo.cli.console import JSON_HELP, print_json, print_table
+from segzoo.cli.training import parse_pairs
+
+Weights = Annotated[Path, typer.Argument(help="weights file, best.safetensors of a run")]
+AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
+Device = Annotated[str, typer.Option(help="auto (cuda, mps, then cpu), or cpu, cuda:1, mps")]
+Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")]
+Size = Annotated[
+    str | None, typer.Option(help="size the network sees, 256 or 192x256; default: as trained")
+]
+
+
+def evaluate_command(
+    weights: Weights,
+    data: Annotated[str | None, typer.Option(help="data set; default: the one trained on")] = None,
+    root: Annotated[str | None, typer.Option(help="folder of the data set")] = None,
+    split: Annotated[str, typer.Option(help="train, val or test")] = "test",
+    o: Annotated[list[str], typer.Option("-O", help="data option NAME=VALUE")] = [],  # noqa: B006
+    sample: Annotated[bool, typer.Option("--sample", help="use the generated stand-in")] = False,
+    size: Size = None,
+    full_size: Annotated[
+        bool, typer.Option("--full-size", help="score at each picture's own size")
+    ] = False,
+    metrics: Annotated[str, typer.Option(help="further metrics, comma separated")] = "",
+    batch_size: Annotated[int, typer.Option(min=1, help="pictures at once")] = 8,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    json: AsJson = False,
+) -> None:
+    """Score a model on a split of a data set."""
+    from segzoo.evaluate import evaluate_weights
+
+    options = parse_pairs(o, "-O")
+    scores = evaluate_weights(
+        weights,
+        data=data,
+        root=root or options.pop("root", None),
+        split=split,
+        options=options,
+        sample=sample,
+        size=size,
+        full_size=full_size,
+        metrics=metrics,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
+    )
+    if json:
+        print_json(scores)
+        return
+    rows = [(name, f"{value:.4f}") for name, value in scores["scores"].items()]
+    print(f"{scores['data']}, {scores['split']}: {scores['pictures']} pictures")
+    print_table(("score", "value"), rows)
+
+
+def predict_command(
+    weights: Weights,
+    pictures: Annotated[list[Path], typer.Argument(help="pictures, or folders of pictures")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="folder to write to")],
+    size: Size = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    json: AsJson = False,
+) -> None:
+    """Segment pictures of any size: writes a mask, an overlay and a transparent cut-out each."""
+    from segzoo.predict_files import predict_files
+
+    written = predict_files(weights, pictures, out, size=size, device=device, precision=precision)
+    if json:
+        print_json(written)
+        return
+    print(f"{len(written)} pictures segmented into {out}")
+
+
+def inspect_command(weights: Weights, json: AsJson = False) -> None:
+    """Print what a weights file says of itself; reads its header only."""
+    from segzoo.weights import read_info
+
+    info = read_info(weights).as_dict()
+    if json:
+        print_json(info)
+        return
+    rows = [(name, _inline(value)) for name, value in info.items() if name != "metrics"]
+    for split, scores in info["metrics"].items():
+        rows.append((split, ", ".join(f"{name} {value:.4f}" for name, value in scores.items())))
+    print_table(("field", "value"), rows, title=str(weights))
+
+
+def compare_command(
+    runs: Annotated[list[Path], typer.Argument(help="folders of finished runs")],
+    json: AsJson = False,
+) -> None:
+    """Compare finished runs side by side: parameters, time, speed and scores."""
+    from segzoo.report import compare_runs
+
+    records = compare_runs(runs)
+    if json:
+        print_json(records)
+        return
+    names = list(dict.fromkeys(name for record in records for name in record))
+    columns = ("", *(record["run"] for record in records))
+    rows = [
+        (name, *(_number(record.get(name)) for record in records))
+        for name in names
+        if name != "run"
+    ]
+    print_table(columns, rows)
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_inline(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_inline, value))
+    return str(value)
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if value < 10 else f"{value:.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value if value is not None else "")

@@ -1,0 +1,167 @@
+"""``segzoo list``, ``show`` and ``plugins``: what there is, without importing any of it."""
+
+from typing import Annotated, Any
+
+import typer
+
+from segzoo.cli.console import JSON_HELP, print_json, print_table
+from segzoo.errors import SegzooError, listed, nearest
+from segzoo.options import option_infos
+from segzoo.plugins import Plugin, get_manager, get_registry
+from segzoo.registry import SINGULAR, Entry
+from segzoo.specs import KINDS, target_kinds
+
+AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
+
+
+def list_command(
+    kind: Annotated[str | None, typer.Argument(help=f"only this kind: {', '.join(KINDS)}")] = None,
+    json: AsJson = False,
+) -> None:
+    """List every model, data set, loss, metric, encoder weights and command."""
+    kind = kind.replace("-", "_") if kind else None
+    if kind and kind not in KINDS:
+        raise SegzooError(
+            f"unknown kind `{kind}`", f"{nearest(kind, KINDS)}there is: {listed(KINDS)}"
+        )
+    registry = get_registry()
+    kinds = [kind] if kind else list(KINDS)
+    found = {kind: registry.all(kind) for kind in kinds}
+    if json:
+        print_json({kind: [_short(entry) for entry in entries] for kind, entries in found.items()})
+        return
+    rows = [
+        (SINGULAR[kind], entry.spec.name, entry.spec.summary, entry.identity)
+        for kind, entries in found.items()
+        for entry in entries
+    ]
+    print_table(("kind", "name", "what it is", "identity"), rows)
+    if absent := registry.absent():
+        print(absent.strip())
+
+
+def show_command(
+    name: Annotated[str, typer.Argument(help="a model, data set, loss, metric or command")],
+    json: AsJson = False,
+) -> None:
+    """Show one part of the zoo: what it is, its options, where it comes from."""
+    registry = get_registry()
+    entries = [entry for kind in KINDS for entry in registry.find(kind, name)]
+    if not entries:
+        names = [entry.spec.name for kind in KINDS for entry in registry.all(kind)]
+        hint = f"{nearest(name, names)}see `segzoo list`{registry.absent()}"
+        raise SegzooError(f"nothing is called `{name}`", hint)
+    if json:
+        details = [_details(entry) for entry in entries]
+        print_json(details[0] if len(details) == 1 else details)
+        return
+    for entry in entries:
+        _print_entry(entry)
+
+
+def plugins_command(
+    why: Annotated[
+        str | None, typer.Option("--why", help="print the traceback of this broken plugin")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """List the installed plugins, what they provide, and which are broken and why."""
+    plugins = get_manager().plugins
+    if why is not None:
+        _explain(plugins, why)
+        return
+    if json:
+        print_json([_plugin_record(plugin) for plugin in plugins])
+        return
+    print_table(
+        ("plugin", "version", "status", "provides"),
+        [(plugin.identity, plugin.version, plugin.status, _provides(plugin)) for plugin in plugins],
+    )
+
+
+def _explain(plugins: list[Plugin], name: str) -> None:
+    matches = [p for p in plugins if name in (p.name, p.distribution, p.identity)]
+    if not matches:
+        known = [plugin.identity for plugin in plugins]
+        raise SegzooError(f"no plugin `{name}`", f"{nearest(name, known)}there is: {listed(known)}")
+    for plugin in matches:
+        print(f"{plugin.identity} {plugin.version}: {plugin.status}")
+        if plugin.reason:
+            where = f" in phase {plugin.phase}" if plugin.phase else ""
+            print(f"{plugin.reason}{where}")
+        if plugin.traceback:
+            print(plugin.traceback)
+
+
+def _provides(plugin: Plugin) -> str:
+    if plugin.status != "ok":
+        phase = f"{plugin.phase}: " if plugin.status == "broken" else ""
+        return f"{phase}{plugin.reason}"
+    parts = [f"{kind}: {', '.join(names)}" for kind, names in plugin.provides.items()]
+    observers = [
+        hook for hook in plugin.hooks if hook.rsplit("_", 1)[-1] in ("start", "end", "saved")
+    ]
+    if observers:
+        parts.append(f"observes: {', '.join(hook.removeprefix('segzoo_') for hook in observers)}")
+    return "; ".join(parts)
+
+
+def _plugin_record(plugin: Plugin) -> dict[str, Any]:
+    return {
+        "identity": plugin.identity,
+        "version": plugin.version,
+        "module": plugin.module,
+        "api": plugin.api_major,
+        "status": plugin.status,
+        "phase": plugin.phase,
+        "reason": plugin.reason,
+        "hooks": plugin.hooks,
+        "provides": plugin.provides,
+    }
+
+
+def _short(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.spec.name,
+        "identity": entry.identity,
+        "version": entry.version,
+        "summary": entry.spec.summary,
+    }
+
+
+def _details(entry: Entry) -> dict[str, Any]:
+    spec = entry.spec
+    record: dict[str, Any] = {"kind": SINGULAR[spec.kind], **_short(entry)}
+    for name in (
+        *("aliases", "classes", "target", "targets", "ignore_index", "stride", "higher_is_better"),
+        *("encoder", "tag", "mean", "std", "paper", "homepage", "licence"),
+    ):
+        value = getattr(spec, name, None)
+        if value not in (None, "", ()):
+            record[name] = target_kinds(value) if name in ("target", "targets") else value
+    record["options"] = [
+        {
+            "name": info.name,
+            "default": info.default,
+            "takes": info.takes,
+            "help": info.help,
+        }
+        for info in option_infos(getattr(spec, "options", None))
+    ]
+    return record
+
+
+def _print_entry(entry: Entry) -> None:
+    record = _details(entry)
+    options = record.pop("options")
+    print(f"{record.pop('kind')} {record.pop('name')}: {record.pop('summary')}")
+    for name, value in record.items():
+        text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        print(f"  {name:<13}{text}")
+    if not options:
+        print("  no options")
+        return
+    flag = {"models": "-o", "datasets": "-O"}.get(entry.spec.kind, "")
+    title = f"options{f', given as {flag} NAME=VALUE' if flag else ''}"
+    rows = [(o["name"], o["takes"], o["default"], o["help"]) for o in options]
+    print_table(("option", "takes", "default", "what it does"), rows, title=title)

@@ -1,0 +1,212 @@
+"""The one configuration route: flags -> frozen RunConfig <- a TOML file <- a recipe <- defaults.
+
+Every field of RunConfig is a flag of `segzoo train`, a keyword of `segzoo.fit` and a key of the
+run folder's config.toml, with the same name and help.
+"""
+
+import dataclasses
+import re
+import tomllib
+import typing
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from segzoo.errors import SegzooError, listed, nearest
+from segzoo.options import convert, make_options, option, option_infos
+from segzoo.plugins import get_registry
+
+Size = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides a training. Sizes are (height, width) in pixels."""
+
+    model: str = option("linknet", "architecture, by name or `distribution/name`")
+    data: str = option("portraits", "data set, by name or `distribution/name`")
+    root: str | None = option(None, "folder of the data set")
+    sample: bool = option(False, "train on a small generated stand-in of the data set")
+    recipe: str = option("default", "named settings to start from: default, tutorial")
+    epochs: int = option(30, "passes over the training pictures", minimum=1)
+    batch_size: int = option(8, "pictures per step", minimum=1)
+    size: Size = option((256, 256), "height x width that pictures are resized to: 256 or 192x256")
+    normalize: Literal["imagenet", "half", "unit"] = option(
+        "imagenet", "mean and std of the input: ImageNet's, 0.5 and 0.5, or 0 and 1"
+    )
+    augment: Literal["none", "light"] = option(
+        "light", "random changes of the training pictures: flips, brightness and contrast"
+    )
+    loss: str = option("ce + dice", "loss, or a weighted sum such as `ce + 0.5*dice`")
+    aux_weight: float = option(0.4, "weight of a model's auxiliary output", minimum=0)
+    optimizer: str = option("adamw", "adam, adamw, sgd, or any optimizer of timm by name")
+    lr: float = option(1e-3, "peak learning rate", minimum=0)
+    weight_decay: float = option(1e-2, "weight decay (not on norms and biases)", minimum=0)
+    schedule: str = option("cosine", "learning rate over time: step, cosine, poly, constant")
+    step_epochs: float = option(7, "epochs between two steps of the step schedule", minimum=0.01)
+    step_gamma: float = option(0.1, "factor of each step of the step schedule", minimum=0)
+    warmup_epochs: float = option(1.0, "epochs of linear warm-up", minimum=0)
+    clip_grad: float = option(5.0, "clip the gradient's norm to this; 0 = off", minimum=0)
+    accumulate: int = option(1, "batches per optimizer step", minimum=1)
+    ema: float = option(0.99, "decay of the averaged weights; 0 = off", minimum=0, maximum=1)
+    monitor: str = option("auto", "score that chooses the best weights; auto: mean_iou or mad")
+    metrics: str = option("", "further metrics of plugins, comma separated")
+    patience: int = option(0, "stop after this many epochs without a better score; 0 = never")
+    train_splits: tuple[str, ...] = option(("train",), "splits to train on")
+    eval_splits: tuple[str, ...] = option(
+        ("val", "test"), "splits scored each epoch; the first one chooses the best weights"
+    )
+    device: str = option("auto", "auto (cuda, mps, then cpu), or cpu, cuda, cuda:1, mps")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
+        "auto", "auto: bf16 where the device is fast at it, else fp32"
+    )
+    channels_last: bool = option(True, "keep pictures and weights in channels_last memory format")
+    compile: bool = option(False, "torch.compile the network")
+    workers: int = option(-1, "processes that read pictures; -1 = chosen from the cores")
+    cache: Literal["auto", "none"] = option(
+        "auto", "keep resized pictures in memory when they take less than a quarter of it"
+    )
+    seed: int = option(0, "seed of weights, order and augmentation", minimum=0)
+    out: str | None = option(None, "run folder; by default runs/MODEL-DATA, numbered")
+    model_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    data_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("train_splits", "eval_splits"):
+            splits = getattr(self, name)
+            unknown = [split for split in splits if split not in ("train", "val", "test")]
+            if unknown or not splits:
+                raise SegzooError(f"{name}: {splits!r}", "splits are train, val and test")
+        if set(self.train_splits) & set(self.eval_splits):
+            raise SegzooError(
+                f"the same split in train_splits {self.train_splits} and eval_splits "
+                f"{self.eval_splits}",
+                "score the model on pictures that it was not trained on",
+            )
+
+
+def make_config(
+    flags: Mapping[str, Any], *, recipe: str | None = None, file: str | Path | None = None
+) -> RunConfig:
+    """Resolve a RunConfig: flag > file > recipe > default.
+
+    `flags` holds only what was given, as strings or typed values. Raises SegzooError naming the
+    flag or file, what came, and what would work.
+    """
+    from_file: dict[str, Any] = read_config(file) if file else {}
+    recipe = str(recipe or from_file.get("recipe") or "default")
+    from_file.pop("recipe", None)
+    merged: dict[str, Any] = {"recipe": recipe}
+    for source, origin in (
+        (read_recipe(recipe), f"recipe `{recipe}`"),
+        (from_file, f"config {file}"),
+        (flags, "the run"),
+    ):
+        for key, value in _typed(source, origin).items():
+            if key in ("model_options", "data_options"):
+                value = {**merged.get(key, {}), **value}
+            merged[key] = value
+    return RunConfig(**merged)
+
+
+def with_typed_options(config: RunConfig) -> RunConfig:
+    """Return the config with the options as typed values.
+
+    Refuses an unknown model, data set or option before any data is looked for or generated.
+    """
+    typed = {}
+    for kind, name, field in (
+        ("models", config.model, "model_options"),
+        ("datasets", config.data, "data_options"),
+    ):
+        entry, given = get_registry().get(kind, name), getattr(config, field)
+        made = make_options(entry.spec.options, given, entry.owner)
+        typed[field] = {key: getattr(made, key) for key in given}
+    return dataclasses.replace(config, **typed)
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read a TOML file of RunConfig fields; raise SegzooError naming the file and the line."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SegzooError(f"cannot read the config {path}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SegzooError(f"{path} is not valid TOML: {error}") from error
+
+
+def recipe_names() -> list[str]:
+    """List the packaged recipes."""
+    folder = resources.files("segzoo") / "recipes"
+    return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """Read a packaged recipe; raise SegzooError listing the recipes for an unknown name."""
+    names = recipe_names()
+    if name not in names:
+        raise SegzooError(
+            f"unknown recipe `{name}`", f"{nearest(name, names)}there is: {listed(names)}"
+        )
+    text = (resources.files("segzoo") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def config_toml(config: RunConfig) -> str:
+    """Write a RunConfig as TOML that `segzoo train --config` takes again."""
+    import tomli_w
+
+    values = dataclasses.asdict(config)
+    plain = {key: value for key, value in values.items() if value is not None}
+    return tomli_w.dumps(_without_none(plain))
+
+
+def parse_size(value: Any) -> Size:
+    """Turn ``256``, ``"192x256"`` or ``[192, 256]`` into (height, width)."""
+    parts = value
+    if isinstance(value, (int, str)):
+        parts = re.split(r"[x,]", str(value).strip("()[] "))
+    try:
+        numbers = [int(part) for part in parts]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) == 1:
+        numbers *= 2
+    if len(numbers) != 2 or min(numbers) < 1:
+        raise SegzooError(f"size {value!r}", "give one side, 256, or height x width, 192x256")
+    return (numbers[0], numbers[1])
+
+
+def _typed(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    infos = {info.name: info for info in option_infos(RunConfig)}
+    typed: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in infos:
+            raise SegzooError(
+                f"{origin} has no setting `{key}`",
+                nearest(key, infos) or f"there is: {listed(infos)}",
+            )
+        hint = infos[key].type
+        if hint == Size:
+            typed[key] = parse_size(value)
+        elif typing.get_origin(hint) is tuple:
+            parts = value.split(",") if isinstance(value, str) else value
+            typed[key] = tuple(part.strip() for part in parts)
+        elif typing.get_origin(hint) is dict:
+            if not isinstance(value, Mapping):
+                raise SegzooError(f"{origin}: `{key}` must be a table of options, not {value!r}")
+            typed[key] = dict(value)
+        else:
+            typed[key] = convert(
+                str(value) if isinstance(value, Path) else value, infos[key], origin
+            )
+    return typed
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None
+    }

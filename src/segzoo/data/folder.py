@@ -1,0 +1,132 @@
+"""`folder`: the user's own images and masks, in any of the usual layouts."""
+
+import logging
+from pathlib import Path
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from segzoo.builtin import FolderOptions
+from segzoo.data.images import read_image, read_mask, read_matte
+from segzoo.data.labels import LabelMap, find_labels, parse_classes
+from segzoo.data.layout import SPLITS, Pairs, find_pairs
+from segzoo.data.sample import Sample
+from segzoo.data.splits import carve
+from segzoo.errors import MissingSplitError, SegzooError
+
+log = logging.getLogger("segzoo")
+
+
+class FolderDataset(Dataset[Sample]):
+    """Pairs of image and mask files; what was found is said once, in the log."""
+
+    def __init__(
+        self,
+        pairs: dict[str, tuple[Path, Path]],
+        options: FolderOptions,
+        labels: LabelMap | None,
+    ) -> None:
+        self.pairs = pairs
+        self.keys = list(pairs)
+        self.target = options.target
+        self.threshold = options.threshold
+        self._labels = labels
+        self.classes = labels.classes if labels else ("background", "foreground")
+        self.palette = labels.palette if labels else ()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: int) -> Sample:
+        key = self.keys[index]
+        image_path, mask_path = self.pairs[key]
+        image = read_image(image_path)
+        target = self._read_target(mask_path)
+        if image.shape[1:] != target.shape:
+            raise SegzooError(
+                f"{image_path} is {size(image)} but its mask {mask_path} is {size(target)}",
+                "make both the same size (EXIF orientation has been applied)",
+            )
+        return Sample(image, target, key)
+
+    def _read_target(self, path: Path) -> Tensor:
+        if self._labels is None:
+            return read_matte(path)
+        return self._labels.apply(read_mask(path), path)
+
+
+def size(tensor: Tensor) -> str:
+    """Return ``width x height`` of a picture or mask, as image programs print it."""
+    return f"{tensor.shape[-1]}x{tensor.shape[-2]}"
+
+
+def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> FolderDataset:
+    """Build `folder` for a split. Raises SegzooError where nothing pairs up, naming the layouts."""
+    if root is None:
+        raise SegzooError("data set `folder` needs --root DIR", "or --sample for a stand-in")
+    if not root.is_dir():
+        raise SegzooError(f"{root} {'is a file' if root.exists() else 'is not there'}")
+    every = _find_all(root, options)
+    chosen = _choose(every, split, options)
+    labels = None
+    if options.target == "labels" and options.threshold is None:
+        names, colours = parse_classes(options.classes, root)
+        masks = [mask for pairs in every.values() for _, mask in pairs.by_key.values()]
+        labels = find_labels(masks, names, colours, options.ignore)
+    if split == "train":
+        _say(root, every, labels)
+    return FolderDataset(chosen, options, labels)
+
+
+def _find_all(root: Path, options: FolderOptions) -> dict[str, Pairs]:
+    """Find the pairs of every split there is; a folder without splits is all `train`."""
+    where = {"images": options.images, "masks": options.masks, "suffix": options.suffix}
+    found = {split: pairs for split in SPLITS if (pairs := find_pairs(root, split, **where))}
+    if not found and (pairs := find_pairs(root, "", **where)):
+        found["train"] = pairs
+    if "train" not in found:
+        inside = sorted(child.name for child in root.iterdir())[:8]
+        raise SegzooError(
+            f"no training pairs of images and masks in {root} "
+            f"(it {'holds ' + ', '.join(inside) if inside else 'is empty'})",
+            "lay them out as images/ + masks/, train/images/ + train/masks/, train/ + trainannot/ "
+            "or side by side as a.jpg + a_mask.png, or name the folders: "
+            "-O images=DIR -O masks=DIR -O suffix=_x",
+        )
+    return found
+
+
+def _choose(
+    every: dict[str, Pairs], split: str, options: FolderOptions
+) -> dict[str, tuple[Path, Path]]:
+    if split in every and (split != "train" or "val" in every):
+        return every[split].by_key
+    pairs = every["train"].by_key
+    train, val = carve(list(pairs), options.val)
+    keys = {"train": train, "val": val, "test": []}[split]
+    if not keys:
+        raise MissingSplitError(f"data set `folder` has no `{split}` split")
+    return {key: pairs[key] for key in keys}
+
+
+def _say(root: Path, every: dict[str, Pairs], labels: LabelMap | None) -> None:
+    parts = []
+    for split, pairs in every.items():
+        images, masks = (path.relative_to(root) for path in (pairs.images, pairs.masks))
+        ending = f" (*{pairs.suffix})" if pairs.suffix else ""
+        parts.append(f"{split} {len(pairs.by_key)} pairs in {images} + {masks}{ending}")
+        for missing, what in (
+            (pairs.without_mask, "images without a mask"),
+            (pairs.without_image, "masks without an image"),
+        ):
+            if missing:
+                shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
+                log.warning("folder: %s: %d %s are left out: %s", split, len(missing), what, shown)
+    log.info("folder: %s", "; ".join(parts))
+    if labels:
+        log.info(
+            "folder: %d classes: %s (%s)",
+            len(labels.classes),
+            ", ".join(labels.classes),
+            labels.said,
+        )

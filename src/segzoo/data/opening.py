@@ -1,0 +1,95 @@
+"""Opening a registered data set: its options, its stand-in, its splits."""
+
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import ConcatDataset
+
+from segzoo.data.roots import user_cache_folder
+from segzoo.data.sample import DataInfo, describe
+from segzoo.errors import MissingSplitError, SegzooError
+from segzoo.options import make_options, options_dict
+from segzoo.plugins import get_registry
+from segzoo.registry import Entry
+from segzoo.store import replace_folder
+
+log = logging.getLogger("segzoo")
+
+
+class DataSource:
+    """A registered data set with its options and root: ``source.split("train")`` builds it."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        root: str | Path | None = None,
+        options: dict[str, Any] | None = None,
+        sample: bool = False,
+    ) -> None:
+        self.entry: Entry = get_registry().get("datasets", name)
+        self.options = make_options(self.entry.spec.options, options, self.entry.owner)
+        self._build = self.entry.resolve("build")
+        self.root = write_sample(self.entry) if sample else Path(root) if root else None
+        if sample:
+            log.warning(
+                "a STAND-IN: `%s` is a small generated imitation in %s, not the real data set; "
+                "its scores mean nothing",
+                self.entry.spec.name,
+                self.root,
+            )
+
+    def split(self, split: str) -> Any:
+        """Build one split; raises MissingSplitError where the data set has none of that name."""
+        return self._build(root=self.root, split=split, options=self.options)
+
+    def splits(self, names: Sequence[str]) -> dict[str, Any]:
+        """Build those of the splits that there are."""
+        found: dict[str, Any] = {}
+        for name in names:
+            try:
+                found[name] = self.split(name)
+            except MissingSplitError:
+                continue
+        return found
+
+    def info(self, dataset: Any) -> DataInfo:
+        """Return what a built split says of its classes and target."""
+        return describe(dataset, self.entry, options_dict(self.options))
+
+
+def joined(datasets: Sequence[Any]) -> Any:
+    """Return several built splits as one, in order."""
+    if len(datasets) == 1:
+        return datasets[0]
+    if any(not hasattr(dataset, "__getitem__") for dataset in datasets):
+        return _Chain(datasets)
+    whole: Any = ConcatDataset(datasets)
+    if all(hasattr(dataset, "keys") for dataset in datasets):
+        whole.keys = [key for dataset in datasets for key in dataset.keys]
+    return whole
+
+
+class _Chain:
+    """Streams one after the other."""
+
+    def __init__(self, datasets: Sequence[Any]) -> None:
+        self.datasets = datasets
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.chain.from_iterable(self.datasets)
+
+
+def write_sample(entry: Entry) -> Path:
+    """Write the data set's stand-in into the cache, once per version; return its folder."""
+    if not entry.spec.sample:
+        raise SegzooError(f"{entry.owner} has no stand-in, so --sample cannot be used with it")
+    version = f"{entry.distribution}-{entry.version}"
+    folder = user_cache_folder() / "samples" / version / entry.spec.name
+    if not folder.is_dir():
+        write = entry.resolve("sample")
+        replace_folder(folder, write)
+    return folder

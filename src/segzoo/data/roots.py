@@ -1,0 +1,82 @@
+"""Where a data set's folder is: the flag, $SEGZOO_DATA, ./data, or the user's data folder."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import platformdirs
+
+from segzoo.errors import SegzooError
+
+
+def find_root(
+    name: str, root: Path | None, looks_right: Callable[[Path], bool], *, homepage: str = ""
+) -> Path:
+    """Find the folder of data set `name` for which `looks_right` holds.
+
+    Looked at are `root` alone where it is given, else ``$SEGZOO_DATA/name``, ``./data/name`` and
+    the user's data folder; each may be the set itself or a folder up to two levels around it.
+    Raises SegzooError naming every place, the homepage and ``--sample``.
+    """
+    places = [root] if root is not None else list(_usual_places(name))
+    for place in places:
+        for folder in _inside(place):
+            if looks_right(folder):
+                return folder
+    if root is not None:
+        state = "is not there" if not root.exists() else _what_is_in(root)
+        raise SegzooError(
+            f"no `{name}` data set in {root}: the folder {state}",
+            _advice(name, homepage),
+        )
+    looked = ", ".join(str(place) for place in places)
+    missing = "" if os.environ.get("SEGZOO_DATA") else f", $SEGZOO_DATA/{name} (not set)"
+    raise SegzooError(
+        f"no `{name}` data set: looked for --root (not given), {looked}{missing}",
+        _advice(name, homepage),
+    )
+
+
+def user_data_folder() -> Path:
+    """Return the user's data folder of segzoo, where data sets are looked for last."""
+    return Path(platformdirs.user_data_dir("segzoo", appauthor=False))
+
+
+def user_cache_folder() -> Path:
+    """Return ``$SEGZOO_CACHE`` or the user's cache folder, for what can be made again."""
+    given = os.environ.get("SEGZOO_CACHE")
+    return Path(given) if given else Path(platformdirs.user_cache_dir("segzoo", appauthor=False))
+
+
+def _usual_places(name: str) -> Iterator[Path]:
+    if os.environ.get("SEGZOO_DATA"):
+        yield Path(os.environ["SEGZOO_DATA"]) / name
+    yield Path("data") / name
+    yield user_data_folder() / name
+
+
+def _inside(place: Path) -> Iterator[Path]:
+    """Yield the place and the folders up to two levels below it, outermost first."""
+    level = [place] if place.is_dir() else []
+    for _ in range(3):
+        yield from level
+        level = sorted(
+            child
+            for folder in level
+            for child in folder.iterdir()
+            if child.is_dir() and not child.name.startswith(".")
+        )
+
+
+def _what_is_in(root: Path) -> str:
+    if not root.is_dir():
+        return "is a file"
+    names = sorted(child.name for child in root.iterdir())
+    return (
+        f"holds {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}" if names else "is empty"
+    )
+
+
+def _advice(name: str, homepage: str) -> str:
+    source = f"get it from {homepage} and " if homepage else ""
+    return f"{source}give its folder as --root DIR, or train on a generated stand-in with --sample"

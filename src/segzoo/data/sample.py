@@ -1,0 +1,94 @@
+"""A sample, and what a built data set says about its samples."""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from segzoo.errors import SegzooError
+from segzoo.registry import Entry
+from segzoo.specs import RGB, target_kinds
+
+
+class Sample(NamedTuple):
+    """One picture with its truth.
+
+    image: CHW, uint8 0..255 (or uint16 or float32 with the data set's `value_range` stated);
+    target: HW at the image's size, uint8 class ids or alpha 0..255 (int32 for over 255 classes);
+    key: a name unique within the split, for messages, file names and seeds.
+    """
+
+    image: Tensor
+    target: Tensor
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataInfo:
+    """What a model must know of the data set it is trained on.
+
+    `threshold`, where set, says that samples hold a matte 0..255 which becomes the labels
+    ``matte > threshold`` after resizing. `value_range` is the lowest and highest image value.
+    """
+
+    identity: str
+    version: str
+    classes: tuple[str, ...]
+    palette: tuple[RGB, ...]
+    target: str
+    ignore_index: int | None
+    threshold: int | None = None
+    value_range: tuple[float, float] = (0.0, 255.0)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def describe(dataset: Any, entry: Entry, options: dict[str, Any]) -> DataInfo:
+    """Read a built data set's DataInfo: its own attributes first, its spec for the rest.
+
+    Raises SegzooError naming the data set when classes, palette or target make no sense.
+    """
+    spec = entry.spec
+    kinds = target_kinds(spec.target)
+
+    def answer(name: str, default: Any) -> Any:
+        value = getattr(dataset, name, None)
+        return default if value is None else value
+
+    classes = tuple(str(name) for name in answer("classes", spec.classes))
+    target = answer("target", kinds[0])
+    if target not in kinds:
+        raise SegzooError(f"{entry.owner} gives the target `{target}`; its spec says {kinds}")
+    if len(classes) < 2:
+        raise SegzooError(
+            f"{entry.owner} names {len(classes)} classes: {classes}",
+            "a segmentation needs at least two, of which one may be `background`",
+        )
+    palette = tuple(tuple(colour) for colour in answer("palette", spec.palette))
+    if palette and len(palette) != len(classes):
+        raise SegzooError(f"{entry.owner}: {len(palette)} colours for {len(classes)} classes")
+    return DataInfo(
+        identity=entry.identity,
+        version=entry.version,
+        classes=classes,
+        palette=palette or voc_palette(len(classes)),  # type: ignore[arg-type]
+        target=target,
+        ignore_index=getattr(dataset, "ignore_index", spec.ignore_index),
+        threshold=getattr(dataset, "threshold", None),
+        value_range=tuple(answer("value_range", (0.0, 255.0))),
+        options=options,
+    )
+
+
+def voc_palette(count: int) -> tuple[RGB, ...]:
+    """Return the colour map of PASCAL VOC for `count` classes: distinct, class 0 black."""
+
+    def colour(index: int) -> RGB:
+        red = green = blue = 0
+        for bit in range(7, -1, -1):
+            red |= (index & 1) << bit
+            green |= (index >> 1 & 1) << bit
+            blue |= (index >> 2 & 1) << bit
+            index >>= 3
+        return red, green, blue
+
+    return tuple(colour(index) for index in range(count))

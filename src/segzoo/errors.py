@@ -1,0 +1,37 @@
+"""The one exception for what a user can mend, and the nearest match to a mistyped name."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SegzooError(Exception):
+    """Something a user can mend: a flag, a file, a plugin, a name.
+
+    The text says what came and where; `hint` says what would work. The command line prints
+    both without a traceback and exits with 2; everything else is a bug and keeps its traceback.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class MissingSplitError(SegzooError):
+    """Raised by a data set's builder for a split (`train`, `val`, `test`) that it does not have."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a phrase such as ``did you mean `unet`? `` for the closest known name, or ``""``."""
+    close = difflib.get_close_matches(name, sorted(set(known)), n=1, cutoff=0.5)
+    return f"did you mean `{close[0]}`? " if close else ""
+
+
+def listed(names: Iterable[str], limit: int = 40) -> str:
+    """Join names for a message: sorted, comma separated, cut after `limit`."""
+    ordered = sorted(set(names))
+    more = f", and {len(ordered) - limit} more" if len(ordered) > limit else ""
+    return (", ".join(ordered[:limit]) or "none") + more

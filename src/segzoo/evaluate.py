@@ -1,0 +1,182 @@
+"""Scoring a model on a split: `score` in training, `evaluate_weights` for `segzoo evaluate`."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segzoo.config import parse_size, read_config
+from segzoo.data.batches import Batch, Batches, finish_sample, resize_image
+from segzoo.data.opening import DataSource
+from segzoo.data.sample import DataInfo, Sample
+from segzoo.errors import MissingSplitError, SegzooError
+from segzoo.metrics import MetricSet
+from segzoo.predict import Segmenter, load
+from segzoo.train.device import autocast
+from segzoo.weights import WeightsInfo
+
+log = logging.getLogger("segzoo")
+
+
+def device_target(target_BHW: Tensor, kind: str, device: torch.device) -> Tensor:
+    """Bring a stored target to the device: labels as int64, alpha 0..255 as float32 0..1."""
+    target_BHW = target_BHW.to(device, non_blocking=True)
+    return target_BHW.float() / 255 if kind == "alpha" else target_BHW.long()
+
+
+def memory_format(channels_last: bool) -> torch.memory_format:
+    """Return torch's name for the layout."""
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+@torch.inference_mode()
+def score(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    preprocess: nn.Module,
+    loss: nn.Module | None,
+    metrics: MetricSet,
+    target: str,
+    device: torch.device,
+    precision: str,
+    layout: torch.memory_format = torch.channels_last,
+) -> dict[str, float]:
+    """Return the loss (mean over pictures) and all scores of a model in eval mode.
+
+    The model is put into eval mode and left there. Logits are scored at the batches' own size.
+    """
+    model.eval()
+    metrics.start()
+    total, count = torch.zeros((), device=device), 0
+    for batch in batches:
+        images_BCHW = preprocess(batch.images_BCHW.to(device, non_blocking=True))
+        target_BHW = device_target(batch.target_BHW, target, device)
+        with autocast(device, precision):
+            output: Any = model(images_BCHW.contiguous(memory_format=layout))
+        logits_BKHW = output["out"] if isinstance(output, dict) else output
+        metrics.update(logits_BKHW, target_BHW)
+        if loss is not None:
+            total += loss(logits_BKHW, target_BHW) * len(batch.keys)
+        count += len(batch.keys)
+    scores = {} if loss is None else {"loss": float(total) / max(count, 1)}
+    return {**scores, **metrics.compute()}
+
+
+def evaluate_weights(
+    weights: str | Path,
+    *,
+    data: str | None = None,
+    root: str | None = None,
+    split: str = "test",
+    options: Mapping[str, Any] | None = None,
+    sample: bool = False,
+    size: Any = None,
+    full_size: bool = False,
+    metrics: str = "",
+    batch_size: int = 8,
+    device: str = "auto",
+    precision: str = "auto",
+) -> dict[str, Any]:
+    """Score a weights file on a split of a data set; what `segzoo evaluate` runs.
+
+    By default the data set, its options and the size are those of the training. With `full_size`
+    the logits are brought to each picture's own size and scored against the untouched mask.
+    Raises SegzooError where the data set does not fit the model.
+    """
+    segmenter = load(weights, device=device, precision=precision)
+    trained = segmenter.info
+    name = data or str(trained.data["identity"])
+    given = dict(options or {})
+    if data is None:
+        given = {**trained.data["options"], **given}
+        if root is None and not sample:
+            root, sample = _where_it_was_trained(Path(weights))
+    source = DataSource(name, root=root, options=given, sample=sample)
+    dataset = _split(source, split)
+    info = source.info(dataset)
+    _check_fit(info, trained)
+    how: dict[str, Any] = {"classes": info.classes, "ignore_index": info.ignore_index}
+    scored = MetricSet(metrics, **how, target=info.target)
+    at = parse_size(size) if size is not None else trained.size
+    if full_size:
+        scores, count = _score_full_size(segmenter, dataset, info, scored, at)
+    else:
+        batches = Batches(dataset, info, size=at, batch_size=batch_size, cache=False)
+        scores = score(
+            segmenter.model,
+            batches.epoch(0),
+            preprocess=segmenter.preprocess,
+            loss=None,
+            metrics=scored,
+            target=info.target,
+            device=segmenter.device,
+            precision=segmenter.precision,
+        )
+        count = None if batches.stream else batches.count
+    return {
+        "weights": str(weights),
+        "model": trained.model["identity"],
+        "data": info.identity,
+        "split": split,
+        "pictures": count,
+        "size": "full" if full_size else list(at),
+        "scores": scores,
+    }
+
+
+def _where_it_was_trained(weights: Path) -> tuple[str | None, bool]:
+    """Return the root and --sample of the run folder that the weights lie in, if they do."""
+    config = weights.parent / "config.toml"
+    if not config.is_file():
+        return None, False
+    values = read_config(config)
+    root, sample = values.get("root"), bool(values.get("sample", False))
+    if root:
+        log.info("data in %s, as in the training", root)
+    return root, sample
+
+
+def _split(source: DataSource, split: str) -> Any:
+    try:
+        return source.split(split)
+    except MissingSplitError as error:
+        there = ", ".join(source.splits(("train", "val", "test")))
+        raise SegzooError(error.message, f"there is: {there}; choose with --split") from error
+
+
+@torch.inference_mode()
+def _score_full_size(
+    segmenter: Segmenter, dataset: Any, info: DataInfo, metrics: MetricSet, at: tuple[int, int]
+) -> tuple[dict[str, float], int | None]:
+    metrics.start()
+    count = 0
+    stream = not hasattr(dataset, "__getitem__")
+    for raw in dataset if stream else (dataset[i] for i in range(len(dataset))):
+        image, target, _ = finish_sample(Sample(*raw), info, None)
+        logits_BKhw = segmenter.logits(resize_image(image, at)[None])
+        logits_BKHW = functional.interpolate(logits_BKhw, tuple(target.shape), mode="bilinear")
+        target_BHW = device_target(target[None], info.target, segmenter.device)
+        metrics.update(logits_BKHW, target_BHW)
+        count += 1
+    return metrics.compute(), count
+
+
+def _check_fit(info: DataInfo, trained: WeightsInfo) -> None:
+    if len(info.classes) != len(trained.classes):
+        raise SegzooError(
+            f"the model has {len(trained.classes)} classes ({', '.join(trained.classes)}), "
+            f"{info.identity} has {len(info.classes)} ({', '.join(info.classes)})",
+            "evaluate it on a data set with the same classes",
+        )
+    if info.classes != trained.classes:
+        log.warning(
+            "the model's classes are %s, those of %s are %s; they are compared by their order",
+            ", ".join(trained.classes),
+            info.identity,
+            ", ".join(info.classes),
+        )

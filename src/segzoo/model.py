@@ -1,0 +1,158 @@
+"""Models: building one by name, and the wrapper that lets it take pictures of any size."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segzoo.errors import SegzooError
+from segzoo.options import make_options, options_dict
+from segzoo.plugins import get_registry
+from segzoo.registry import Entry
+
+
+class SegmentationModel(nn.Module):
+    """A plugin's network that takes any H x W: padded to the stride's multiple, then cropped.
+
+    forward(images_BCHW) gives logits_BKHW at the input's size, or in training the dict of the
+    network. Padding repeats the border on the right and at the bottom. The plugin's own module,
+    whose state dict is what weights files hold, is `network`.
+    """
+
+    def __init__(
+        self, network: nn.Module, entry: Entry, in_channels: int, num_classes: int, options: Any
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.entry = entry
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.options = options
+        # Only a number counts: a bare nn.Conv2d has a `stride` too, a tuple of another meaning.
+        own = getattr(network, "stride", None)
+        self.stride: int = own if isinstance(own, int) else entry.spec.stride
+
+    def forward(self, images_BCHW: Tensor, target_BHW: Tensor | None = None) -> Any:
+        """Return logits_BKHW, or in training possibly a dict with `out` (and `aux`, `loss`)."""
+        if images_BCHW.shape[1] != self.in_channels:
+            raise SegzooError(
+                f"{self.entry.owner} was made for {self.in_channels} channels, the picture has "
+                f"{images_BCHW.shape[1]}"
+            )
+        height, width = images_BCHW.shape[-2:]
+        down, right = -height % self.stride, -width % self.stride
+        if down or right:
+            images_BCHW = functional.pad(images_BCHW, (0, right, 0, down), mode="replicate")
+        if self.entry.spec.computes_loss and self.training and target_BHW is not None:
+            output = self.network(images_BCHW, _repeat_border(target_BHW, down, right))
+        else:
+            output = self.network(images_BCHW)
+        if isinstance(output, Mapping):
+            return {
+                name: self._crop(value, height, width) if name in ("out", "aux") else value
+                for name, value in output.items()
+            }
+        return self._crop(output, height, width)
+
+    def _crop(self, logits_BKHW: Tensor, height: int, width: int) -> Tensor:
+        padded = (height + -height % self.stride, width + -width % self.stride)
+        if logits_BKHW.ndim != 4 or logits_BKHW.shape[1] != self.num_classes:
+            raise SegzooError(
+                f"{self.entry.owner} returned {tuple(logits_BKHW.shape)}; its contract is logits "
+                f"B x {self.num_classes} x H x W"
+            )
+        if tuple(logits_BKHW.shape[-2:]) != padded:
+            raise SegzooError(
+                f"{self.entry.owner} returned logits of {tuple(logits_BKHW.shape[-2:])} for a "
+                f"picture of {padded}; its contract is the same size"
+            )
+        return logits_BKHW[..., :height, :width]
+
+
+def _repeat_border(target_BHW: Tensor, down: int, right: int) -> Tensor:
+    """Pad a target as the images are padded; torch's own padding does not take integers."""
+    height, width = target_BHW.shape[-2:]
+    rows = torch.arange(height + down, device=target_BHW.device).clamp(max=height - 1)
+    columns = torch.arange(width + right, device=target_BHW.device).clamp(max=width - 1)
+    return target_BHW[:, rows][:, :, columns]
+
+
+def create_model(
+    name: str,
+    *,
+    in_channels: int = 3,
+    num_classes: int = 2,
+    options: Mapping[str, Any] | None = None,
+) -> SegmentationModel:
+    """Build a registered model with fresh weights.
+
+    `name` is a short name or ``distribution/name``; `options` are the model's own, as typed
+    values or strings. The module takes float images B x in_channels x H x W of any size and gives
+    logits B x num_classes x H x W. Raises SegzooError for an unknown name or option.
+    """
+    entry = get_registry().get("models", name)
+    made = make_options(entry.spec.options, options, entry.owner)
+    build = entry.resolve("build")
+    try:
+        network = build(in_channels=in_channels, num_classes=num_classes, options=made)
+    except ValueError as error:
+        raise SegzooError(f"{entry.owner} cannot be built: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise SegzooError(f"{entry.owner}: build returned {type(network).__name__}, no nn.Module")
+    return SegmentationModel(network, entry, in_channels, num_classes, made)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of parameters, trained or not."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def model_record(model: SegmentationModel) -> dict[str, Any]:
+    """Return what a weights file says of its model."""
+    return {
+        "identity": model.entry.identity,
+        "version": model.entry.version,
+        "options": options_dict(model.options),
+        "in_channels": model.in_channels,
+    }
+
+
+NORMALIZATIONS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half": ((0.5,), (0.5,)),
+    "unit": ((0.0,), (1.0,)),
+}
+
+
+def normalization(name: str, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return (mean, std) per channel of the 0..1 scale; ImageNet's only for three channels."""
+    mean, std = NORMALIZATIONS[name]
+    if len(mean) not in (1, channels):
+        mean, std = NORMALIZATIONS["half"]
+    return (mean * channels)[:channels], (std * channels)[:channels]
+
+
+class Preprocess(nn.Module):
+    """Stored pixel values to network input, on the device: ((x - low) / (high - low) - mean) / std.
+
+    Takes images_BCHW of any dtype and returns float32.
+    """
+
+    scale_C11: Tensor
+    offset_C11: Tensor
+
+    def __init__(
+        self, mean: tuple[float, ...], std: tuple[float, ...], value_range: tuple[float, float]
+    ) -> None:
+        super().__init__()
+        low, high = value_range
+        mean_C, std_C = torch.tensor(mean), torch.tensor(std)
+        scale_C = 1 / ((high - low) * std_C)
+        self.register_buffer("scale_C11", scale_C[:, None, None])
+        self.register_buffer("offset_C11", (-low * scale_C - mean_C / std_C)[:, None, None])
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Return normalised float32 images_BCHW."""
+        return images_BCHW.to(torch.float32) * self.scale_C11 + self.offset_C11

@@ -1,0 +1,189 @@
+"""Options: a frozen dataclass per part, and the one way from strings or TOML to an instance.
+
+A part (model, data set, loss, metric) declares its options beside its spec, in a light module::
+
+    @dataclass(frozen=True, kw_only=True)
+    class UNetOptions:
+        width: int = option(64, "channels of the first level", minimum=1)
+        norm: Literal["none", "batch"] = option("none", "normalisation after each convolution")
+
+Field types are `bool`, `int`, `float`, `str`, `Literal[...]` of strings or ints, and `X | None`.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, Union
+
+from segzoo.errors import SegzooError, listed, nearest
+
+SCALARS = (bool, int, float, str)
+
+
+def option(
+    default: Any, help: str, *, minimum: float | None = None, maximum: float | None = None
+) -> Any:
+    """Declare one field of an options dataclass: its default, one line of help, its range."""
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptionInfo:
+    """One field of an options dataclass, as `segzoo show` prints it and the parser uses it."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+    minimum: float | None
+    maximum: float | None
+
+    @property
+    def optional(self) -> bool:
+        """Whether the field may be None."""
+        return _split_optional(self.type)[1]
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """The values of a `Literal`, else an empty tuple."""
+        base, _ = _split_optional(self.type)
+        return typing.get_args(base) if typing.get_origin(base) is Literal else ()
+
+    @property
+    def takes(self) -> str:
+        """What the field takes, in words: ``int >= 1``, ``max|avg|conv``."""
+        base, optional = _split_optional(self.type)
+        words = "|".join(map(str, self.choices)) if self.choices else base.__name__
+        if self.minimum is not None:
+            words += f" >= {self.minimum:g}"
+        if self.maximum is not None:
+            words += f"{' and' if self.minimum is not None else ''} <= {self.maximum:g}"
+        return f"{words} or none" if optional else words
+
+
+def option_infos(options: type | None) -> list[OptionInfo]:
+    """List the fields of an options dataclass in their order; None means no options."""
+    if options is None:
+        return []
+    hints = typing.get_type_hints(options)
+    return [
+        OptionInfo(
+            name=field.name,
+            type=hints[field.name],
+            default=field.default,
+            help=field.metadata.get("help", ""),
+            minimum=field.metadata.get("minimum"),
+            maximum=field.metadata.get("maximum"),
+        )
+        for field in dataclasses.fields(options)
+    ]
+
+
+def options_fault(options: type | None) -> str:
+    """Say what is wrong with an options class as a plugin declared it; ``""`` when it conforms."""
+    if options is None:
+        return ""
+    if not (isinstance(options, type) and dataclasses.is_dataclass(options)):
+        return f"options must be a dataclass type, not {options!r}"
+    if not getattr(options, "__dataclass_params__").frozen:  # noqa: B009 - not in the stubs
+        return f"options {options.__name__} must be frozen: @dataclass(frozen=True, kw_only=True)"
+    for info in option_infos(options):
+        base, _ = _split_optional(info.type)
+        if info.default is dataclasses.MISSING:
+            return f"option `{info.name}` of {options.__name__} has no default"
+        if not info.help:
+            return f"option `{info.name}` of {options.__name__} has no help text"
+        if base not in SCALARS and typing.get_origin(base) is not Literal:
+            return (
+                f"option `{info.name}` of {options.__name__} has type {info.type}; "
+                "use bool, int, float, str, Literal[...] or X | None"
+            )
+    return ""
+
+
+def make_options(options: type | None, values: Mapping[str, Any] | None, owner: str) -> Any:
+    """Build the options instance of `owner` from strings (command line) or typed values (TOML).
+
+    Returns None for a part without options. Raises SegzooError naming the owner, the field,
+    what came, what the field takes and the nearest match.
+    """
+    values = dict(values or {})
+    known = {info.name: info for info in option_infos(options)}
+    for key in values:
+        if key not in known:
+            raise SegzooError(
+                f"{owner} has no option `{key}`",
+                f"{nearest(key, known)}it takes: {listed(known)}",
+            )
+    if options is None:
+        return None
+    typed = {key: convert(value, known[key], owner) for key, value in values.items()}
+    try:
+        return options(**typed)
+    except (ValueError, TypeError) as error:
+        raise SegzooError(f"options of {owner}: {error}", _as_flags(values)) from error
+
+
+def options_dict(instance: Any) -> dict[str, Any]:
+    """Return the fields of an options instance as a plain dict ({} for None)."""
+    return {} if instance is None else dataclasses.asdict(instance)
+
+
+def convert(value: Any, info: OptionInfo, owner: str) -> Any:
+    """Turn one string or typed value into the field's type, or raise SegzooError naming it."""
+    base, optional = _split_optional(info.type)
+    fault = SegzooError(
+        f"{owner}: option `{info.name}` takes {info.takes}, not {value!r}",
+        nearest(str(value), map(str, info.choices)) or f"`{info.name}`: {info.help}",
+    )
+    if optional and (value is None or (isinstance(value, str) and value.lower() == "none")):
+        return None
+    if info.choices:
+        matches = [choice for choice in info.choices if str(choice) == str(value)]
+        if not matches:
+            raise fault
+        return matches[0]
+    try:
+        result = _scalar(value, base)
+    except ValueError:
+        raise fault from None
+    too_small = info.minimum is not None and result < info.minimum
+    too_large = info.maximum is not None and result > info.maximum
+    if too_small or too_large:
+        raise fault
+    return result
+
+
+def _scalar(value: Any, base: type) -> Any:
+    if base is bool:
+        if isinstance(value, str):
+            words = {"true": True, "yes": True, "on": True, "1": True}
+            words |= {"false": False, "no": False, "off": False, "0": False}
+            if value.lower() not in words:
+                raise ValueError(value)
+            return words[value.lower()]
+        if not isinstance(value, bool):
+            raise ValueError(value)
+        return value
+    if isinstance(value, base) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) or (base is float and type(value) is int):
+        result = base(value)
+        if base is float and result != result:
+            raise ValueError(value)
+        return result
+    raise ValueError(value)
+
+
+def _split_optional(hint: Any) -> tuple[Any, bool]:
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        members = [member for member in typing.get_args(hint) if member is not type(None)]
+        if len(members) == 1:
+            return members[0], True
+    return hint, False
+
+
+def _as_flags(values: Mapping[str, Any]) -> str:
+    return "given: " + " ".join(f"{key}={value}" for key, value in values.items())

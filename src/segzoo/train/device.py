@@ -1,0 +1,64 @@
+"""Choosing the device and the precision."""
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from segzoo.errors import SegzooError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device for ``auto`` (cuda, mps, then cpu) or a name such as ``cuda:1``.
+
+    Raises SegzooError for a device that this machine or this torch does not have.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SegzooError(
+            f"device `{name}` is unknown", "use auto, cpu, cuda, cuda:1 or mps"
+        ) from (error)
+    count = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }.get(device.type, 0)
+    if (device.index or 0) >= count:
+        raise SegzooError(
+            f"device `{name}`: torch sees {count} {device.type} devices here",
+            "use --device auto or cpu",
+        )
+    return device
+
+
+def pick_precision(name: str, device: torch.device) -> str:
+    """Return fp32, bf16 or fp16; ``auto`` is bf16 where the device computes it fast, else fp32.
+
+    Fast are CUDA from Ampere (8.0) on, and CPUs with AVX512-BF16 or AMX; elsewhere a CPU emulates
+    bf16 and is slower with it than with fp32.
+    """
+    if name == "fp16" and device.type == "cpu":
+        raise SegzooError("precision fp16 is not for the CPU", "use --precision bf16 or fp32")
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
+    return "bf16" if device.type == "cpu" and _cpu_has_bf16() else "fp32"
+
+
+def _cpu_has_bf16() -> bool:
+    # torch has no public question for this; the private ones come and go between releases.
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    checks = [getattr(torch.cpu, name, None) for name in names]
+    return any(check() for check in checks if check is not None)
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """Return the autocast context of a precision, which does nothing for fp32."""
+    return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")  # type: ignore[return-value]

@@ -1,0 +1,254 @@
+"""`segzoo.fit`: from a RunConfig to a prepared Run, and through its training."""
+
+import hashlib
+import json
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+
+from segzoo.config import RunConfig, config_toml, make_config, read_config, with_typed_options
+from segzoo.data.batches import Batches
+from segzoo.data.opening import DataSource, joined
+from segzoo.data.sample import DataInfo
+from segzoo.errors import SegzooError
+from segzoo.losses import make_loss
+from segzoo.metrics import MetricSet
+from segzoo.model import Preprocess, count_parameters, create_model, normalization
+from segzoo.store import write_bytes, write_json
+from segzoo.train.device import pick_device, pick_precision
+from segzoo.train.loop import fit_run
+from segzoo.train.notify import Observers
+from segzoo.train.observers import standard_stream
+from segzoo.train.optim import WeightAverage, make_optimizer, make_schedule
+from segzoo.train.run import Run, RunResult
+from segzoo.train.state import StateKeeper, load_state
+
+log = logging.getLogger("segzoo")
+
+
+def fit(
+    config: RunConfig | None = None,
+    *,
+    recipe: str | None = None,
+    file: str | Path | None = None,
+    resume: str | Path | None = None,
+    observers: Sequence[object] = (),
+    progress: bool = True,
+    stream: TextIO | None = None,
+    **settings: Any,
+) -> RunResult:
+    """Train a registered model on a registered data set; what `segzoo train` runs.
+
+    Give a RunConfig, or its fields as keywords (``model="linknet", data="hk", root="...",
+    epochs=20``) over a `recipe` and a TOML `file`. `resume` continues a run folder. `observers`
+    are objects with ``segzoo_fit_start(run)`` and the other observer methods. Writes the run
+    folder and returns its RunResult. Raises SegzooError for whatever a user can mend.
+    """
+    if resume is not None:
+        config, folder = _resumed_config(Path(resume), settings)
+    else:
+        if config is not None and (settings or recipe or file):
+            raise SegzooError(
+                f"fit: a RunConfig and beside it {', '.join(settings) or 'a recipe or file'}",
+                "give one or the other; dataclasses.replace changes a RunConfig",
+            )
+        config = with_typed_options(config or make_config(settings, recipe=recipe, file=file))
+        folder = Path(config.out) if config.out else _next_folder(config)
+        _refuse_used(folder)
+    run = prepare(config, folder)
+    run.stream = stream if stream is not None else standard_stream(progress)
+    if resume is not None:
+        load_state(run, folder)
+        if run.epoch >= config.epochs:
+            raise SegzooError(
+                f"{folder} has already been trained for {run.epoch} epochs",
+                "give more with --epochs",
+            )
+        log.info("resuming %s after epoch %d", folder, run.epoch)
+    write_bytes(folder / "config.toml", config_toml(replace(config, out=None)).encode())
+    watching = Observers(observers)
+    try:
+        result = fit_run(run, watching, StateKeeper())
+    except BaseException as error:
+        watching.fit_end(run, None, error)
+        raise
+    watching.fit_end(run, result, None)
+    result = replace(result, disabled_observers=tuple(run.disabled_observers))
+    write_json(folder / "summary.json", result.as_dict())
+    return result
+
+
+def prepare(config: RunConfig, folder: Path) -> Run:
+    """Build everything that a training consists of, refusing what does not fit before a step."""
+    seed_everything(config.seed)
+    device = pick_device(config.device)
+    precision = pick_precision(config.precision, device)
+    train_data, eval_data, info = open_splits(config)
+    batches = {
+        name: Batches(
+            data,
+            info,
+            size=config.size,
+            batch_size=config.batch_size,
+            shuffle=name == "train",
+            seed=config.seed,
+            workers=config.workers,
+            cache=config.cache == "auto",
+        )
+        for name, data in (("train", train_data), *eval_data.items())
+    }
+    train = batches.pop("train")
+    if 0 <= train.count < config.batch_size:
+        log.warning(
+            "only %d training pictures, fewer than a batch of %d: every step takes them all",
+            train.count,
+            config.batch_size,
+        )
+    how: dict[str, Any] = {
+        "classes": info.classes,
+        "ignore_index": info.ignore_index,
+        "target": info.target,
+    }
+    loss = make_loss(config.loss, **how).to(device)
+    metrics = MetricSet(config.metrics, **how)
+    monitor = _monitor(config, metrics, info)
+    model = create_model(
+        config.model,
+        in_channels=train.channels,
+        num_classes=len(info.classes),
+        options=config.model_options,
+    )
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    mean, std = normalization(config.normalize, train.channels)
+    optimizer = make_optimizer(model, config)
+    steps_per_epoch = -(-len(train) // config.accumulate)
+    torch.backends.cudnn.benchmark = device.type == "cuda"
+    return Run(
+        config=config,
+        folder=folder,
+        info=info,
+        fingerprint=fingerprint(info, train_data, batches),
+        model=model,
+        forward=torch.compile(model) if config.compile else model,  # type: ignore[arg-type]
+        preprocess=Preprocess(mean, std, info.value_range).to(device),
+        mean=mean,
+        std=std,
+        loss=loss,
+        metrics=metrics,
+        optimizer=optimizer,
+        schedule=make_schedule(optimizer, config, steps_per_epoch),
+        scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),  # type: ignore[attr-defined]
+        average=WeightAverage(model, config.ema) if config.ema > 0 else None,
+        train=train,
+        evals=batches,
+        device=device,
+        precision=precision,
+        parameters=count_parameters(model),
+        steps_per_epoch=steps_per_epoch,
+        monitor=monitor,
+    )
+
+
+def open_splits(config: RunConfig) -> tuple[Any, dict[str, Any], DataInfo]:
+    """Build the training data (joined splits) and the splits that are scored.
+
+    Where none of the eval splits exists, one of the training splits takes its place, and where
+    only `train` exists it is scored itself; both are said.
+    """
+    source = DataSource(
+        config.data, root=config.root, options=config.data_options, sample=config.sample
+    )
+    train = source.splits(config.train_splits)
+    if not train:
+        raise SegzooError(f"{source.entry.owner} has none of the splits {config.train_splits}")
+    evals = source.splits(config.eval_splits)
+    if not evals:
+        stand_in = next((s for s in ("val", "test") if s in train and len(train) > 1), None)
+        if stand_in:
+            evals = {stand_in: train.pop(stand_in)}
+            log.warning(
+                "no %s split: scored on `%s`, which is left out of the training",
+                "/".join(config.eval_splits),
+                stand_in,
+            )
+        else:
+            log.warning("no split to score: the scores are those of the training pictures")
+    info = source.info(next(iter(train.values())))
+    for split, data in evals.items():
+        other = source.info(data)
+        if other.classes != info.classes:
+            raise SegzooError(
+                f"{source.entry.owner}: the classes of `{split}` are {other.classes}, those of the "
+                f"training {info.classes}"
+            )
+    return joined(list(train.values())), evals, info
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch (all devices), numpy and Python."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def fingerprint(info: DataInfo, train: Any, evals: dict[str, Batches]) -> str:
+    """Return 16 hex digits that change with the data set, its options, classes and pictures."""
+    keys = getattr(train, "keys", None)
+    value = {
+        "data": [info.identity, info.version, info.options, info.classes, info.target],
+        "keys": list(keys) if isinstance(keys, (list, tuple)) else None,
+        "evals": {name: [batches.count, batches.first.keys] for name, batches in evals.items()},
+    }
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _monitor(config: RunConfig, metrics: MetricSet, info: DataInfo) -> str:
+    if config.monitor == "auto":
+        return "mad" if info.target == "alpha" else "mean_iou"
+    names = {"loss", *metrics.names(len(info.classes), info.target)}
+    if config.monitor not in names:
+        raise SegzooError(
+            f"--monitor {config.monitor}: no such score", f"there is: {', '.join(sorted(names))}"
+        )
+    return config.monitor
+
+
+def _resumed_config(folder: Path, settings: dict[str, Any]) -> tuple[RunConfig, Path]:
+    """Return the run folder's config with what may differ in a resumed run: mainly the epochs."""
+    path = folder / "config.toml"
+    if not path.is_file():
+        raise SegzooError(f"{folder} is no run folder: it has no config.toml")
+    allowed = {"epochs", "patience", "device", "workers", "cache"}
+    refused = sorted(set(settings) - allowed)
+    if refused:
+        raise SegzooError(
+            f"--resume takes the run's own settings, not {', '.join(refused)}",
+            f"with it may be given: {', '.join(sorted(allowed))}",
+        )
+    return make_config({**read_config(path), **settings}), folder
+
+
+def _next_folder(config: RunConfig) -> Path:
+    """Return runs/MODEL-DATA, or the first free runs/MODEL-DATA-2, -3, ..."""
+    names = [name.rsplit("/", 1)[-1] for name in (config.model, config.data)]
+    base = Path("runs") / "-".join(names)
+    folder, number = base, 1
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
+def _refuse_used(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SegzooError(
+            f"the run folder {folder} exists already",
+            f"choose another --out, or continue it with --resume {folder}",
+        )

@@ -1,0 +1,205 @@
+"""All of the training: epochs in `fit_run`, steps in `train_epoch`.
+
+Shapes: B batch, C channels, K classes, H height, W width.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segzoo.errors import SegzooError
+from segzoo.evaluate import device_target, memory_format, score
+from segzoo.train.augment import light
+from segzoo.train.device import autocast
+from segzoo.train.notify import Observers
+from segzoo.train.run import Run, RunResult, Scores
+from segzoo.train.state import StateKeeper
+from segzoo.weights import save_run_weights
+
+
+def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
+    """Train a prepared run to its last epoch, or until it has stopped getting better."""
+    stopped_early = False
+    observers.fit_start(run)
+    while run.epoch < run.config.epochs and not stopped_early:
+        start = time.perf_counter()
+        metrics = {"train": train_epoch(run)}
+        train_seconds = time.perf_counter() - start
+        for split, batches in run.evals.items():
+            metrics[split] = score(
+                run.deployed,
+                batches.epoch(0),
+                preprocess=run.preprocess,
+                loss=run.loss,
+                metrics=run.metrics,
+                target=run.info.target,
+                device=run.device,
+                precision=run.precision,
+                layout=memory_format(run.config.channels_last),
+            )
+        run.epoch += 1
+        run.seconds += time.perf_counter() - start
+        record(run, metrics, train_seconds, time.perf_counter() - start)
+        if is_best(run, metrics):
+            save_run_weights(run, metrics)
+            observers.checkpoint_saved(run, run.epoch, run.best_path)
+        observers.epoch_end(run, run.epoch, metrics)
+        patience = run.config.patience
+        stopped_early = 0 < patience <= run.epoch - run.best_epoch
+        keeper.save(run, last=stopped_early or run.epoch == run.config.epochs)
+    return result_of(run, stopped_early)
+
+
+def train_epoch(run: Run) -> Scores:
+    """Take one pass over the training pictures; return their running loss and scores."""
+    config, device = run.config, run.device
+    layout = memory_format(config.channels_last)
+    random = torch.Generator().manual_seed(config.seed * 1_000_003 + run.epoch)
+    run.model.train()
+    run.metrics.start()
+    run.images_done = 0
+    total = torch.zeros((), device=device)
+    for batch, is_last_of_step, share in steps(run):
+        images_BCHW = run.preprocess(batch.images_BCHW.to(device, non_blocking=True))
+        target_BHW = device_target(batch.target_BHW, run.info.target, device)
+        if config.augment == "light":
+            images_BCHW, target_BHW = light(images_BCHW, target_BHW, random)
+        with autocast(device, run.precision), batch_norm_error():
+            output = run.forward(images_BCHW.contiguous(memory_format=layout), target_BHW)
+        loss, logits_BKHW = loss_of(output, target_BHW, run.loss, config.aux_weight)
+        run.scaler.scale(loss * share).backward()
+        if is_last_of_step:
+            if config.clip_grad > 0:
+                run.scaler.unscale_(run.optimizer)
+                nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_grad)
+            run.scaler.step(run.optimizer)
+            run.scaler.update()
+            run.optimizer.zero_grad(set_to_none=True)
+            if run.steps_per_epoch:
+                run.schedule.step()
+            run.step += 1
+            if run.average:
+                run.average.update(run.model)
+        run.metrics.update(logits_BKHW.detach(), target_BHW)
+        total += loss.detach() * len(batch.keys)
+        run.images_done += len(batch.keys)
+    if not run.steps_per_epoch:
+        run.schedule.step()
+    # The only place where the host waits for the device.
+    return {"loss": finite(float(total) / max(run.images_done, 1), run), **run.metrics.compute()}
+
+
+def steps(run: Run) -> Iterator[tuple[Any, bool, float]]:
+    """Yield (batch, whether an optimizer step follows it, its share of that step's loss)."""
+    group: list[Any] = []
+    for batch in run.train.epoch(run.epoch):
+        group.append(batch)
+        if len(group) == run.config.accumulate:
+            yield from shares(group)
+            group = []
+    yield from shares(group)
+
+
+def shares(group: list[Any]) -> Iterator[tuple[Any, bool, float]]:
+    """Weigh the batches of one optimizer step by their pictures, so that each picture counts 1."""
+    pictures = sum(len(batch.keys) for batch in group)
+    for index, batch in enumerate(group):
+        yield batch, index == len(group) - 1, len(batch.keys) / pictures
+
+
+def loss_of(
+    output: Any, target_BHW: Tensor, loss: nn.Module, aux_weight: float
+) -> tuple[Tensor, Tensor]:
+    """Return (scalar loss, logits_BKHW) of a model's training output, a tensor or a dict."""
+    if not isinstance(output, dict):
+        return loss(output, target_BHW), output
+    if "loss" in output:
+        return output["loss"], output["out"]
+    value = loss(output["out"], target_BHW)
+    if "aux" in output:
+        value = value + aux_weight * loss(output["aux"], target_BHW)
+    return value, output["out"]
+
+
+def finite(loss: float, run: Run) -> float:
+    """Return the epoch's loss, or raise SegzooError when the training has diverged."""
+    if math.isfinite(loss):
+        return loss
+    raise SegzooError(
+        f"the loss became {loss} in epoch {run.epoch + 1}",
+        f"lower --lr (now {run.config.lr:g}), set --clip-grad, or use --precision fp32; the best "
+        f"weights so far are in {run.folder}",
+    )
+
+
+@contextlib.contextmanager
+def batch_norm_error() -> Iterator[None]:
+    """Explain torch's complaint about a batch norm that sees a single value per channel."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise SegzooError(
+            "a batch norm sees one value per channel: a batch of one picture, and a size that is "
+            "the network's stride",
+            "use a larger --size, or a --batch-size that leaves no batch of one",
+        ) from error
+
+
+def is_best(run: Run, metrics: dict[str, Scores]) -> bool:
+    """Say whether this epoch's monitored score is the best so far, and remember it."""
+    scores = run.chosen_scores(metrics)
+    if run.monitor not in scores:
+        known = ", ".join(scores)
+        raise SegzooError(f"--monitor {run.monitor}: no such score", f"there is: {known}")
+    value = scores[run.monitor]
+    higher = run.metrics.higher_is_better.get(run.monitor, True)
+    best = run.best_score
+    if best is not None and not (value > best if higher else value < best):
+        return False
+    run.best_score, run.best_epoch = value, run.epoch
+    return True
+
+
+def record(run: Run, metrics: dict[str, Scores], train_seconds: float, seconds: float) -> None:
+    """Add the epoch to the run's history."""
+    run.history.append(
+        {
+            "epoch": run.epoch,
+            "lr": float(run.optimizer.param_groups[0]["lr"]),
+            **metrics,
+            "seconds": round(seconds, 3),
+            "images_per_second": round(run.images_done / train_seconds, 3),
+        }
+    )
+
+
+def result_of(run: Run, stopped_early: bool) -> RunResult:
+    """Sum the finished run up; speeds are medians over the epochs."""
+    best = run.history[run.best_epoch - 1]
+    middle = len(run.history) // 2
+    return RunResult(
+        folder=run.folder,
+        weights=run.best_path,
+        model=run.model.entry.identity,
+        data=run.info.identity,
+        parameters=run.parameters,
+        monitor=run.monitor,
+        best_score=float(run.best_score or 0.0),
+        best_epoch=run.best_epoch,
+        epochs=run.epoch,
+        stopped_early=stopped_early,
+        scores={split: best[split] for split in ("train", *run.evals)},
+        seconds=round(run.seconds, 3),
+        seconds_per_epoch=sorted(e["seconds"] for e in run.history)[middle],
+        images_per_second=sorted(e["images_per_second"] for e in run.history)[middle],
+        device=str(run.device),
+        precision=run.precision,
+        disabled_observers=tuple(run.disabled_observers),
+    )

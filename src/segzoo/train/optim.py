@@ -1,0 +1,110 @@
+"""Optimizers, learning-rate schedules and averaged weights, by name, from torch and timm."""
+
+import copy
+import math
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from segzoo.config import RunConfig
+from segzoo.errors import SegzooError, listed, nearest
+
+SCHEDULES = ("step", "cosine", "poly", "constant")
+
+
+def make_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
+    """Make the optimizer; norms, biases and other vectors get no weight decay.
+
+    adam, adamw and sgd (Nesterov momentum 0.9) are torch's fused ones, everything else is timm's
+    by name: importing timm takes seconds, which the usual run is spared.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=config.lr, fused=True)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True, fused=True)
+    # timm names these two in its documentation, though its stubs call them private.
+    from timm.optim import (
+        create_optimizer_v2,  # pyright: ignore[reportPrivateImportUsage]
+        list_optimizers,  # pyright: ignore[reportPrivateImportUsage]
+    )
+
+    names = ["adam", "adamw", "sgd", *list_optimizers()]
+    if config.optimizer not in names:
+        raise SegzooError(
+            f"unknown optimizer `{config.optimizer}`",
+            f"{nearest(config.optimizer, names)}there is: {listed(names, limit=100)}",
+        )
+    return create_optimizer_v2(groups, opt=config.optimizer, lr=config.lr)
+
+
+def make_schedule(optimizer: Optimizer, config: RunConfig, steps_per_epoch: int) -> LambdaLR:
+    """Make the schedule, to be stepped after every optimizer step.
+
+    With `steps_per_epoch` 0, for a stream of unknown length, it is stepped once an epoch and holds
+    the rate of the epoch's middle.
+    """
+    if config.schedule not in SCHEDULES:
+        raise SegzooError(
+            f"unknown schedule `{config.schedule}`",
+            f"{nearest(config.schedule, SCHEDULES)}there is: {listed(SCHEDULES)}",
+        )
+    if steps_per_epoch == 0:
+        return LambdaLR(optimizer, lambda epoch: lr_factor(config, epoch + 0.5))
+    return LambdaLR(optimizer, lambda step: lr_factor(config, step / steps_per_epoch))
+
+
+def lr_factor(config: RunConfig, epoch: float) -> float:
+    """Return the factor of the peak learning rate `epoch` epochs into the training.
+
+    Linear warm-up first. step: times step_gamma every step_epochs; cosine: half a cosine to 0
+    (Loshchilov and Hutter, 2017, eq. 5); poly: (1 - progress)^0.9 (Chen et al., DeepLab, 2017).
+    """
+    if epoch < config.warmup_epochs:
+        return (epoch + 1e-3) / (config.warmup_epochs + 1e-3)
+    progress = (epoch - config.warmup_epochs) / max(config.epochs - config.warmup_epochs, 1e-9)
+    progress = min(max(progress, 0.0), 1.0)
+    if config.schedule == "step":
+        return config.step_gamma ** (epoch // config.step_epochs)
+    if config.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * progress))
+    if config.schedule == "poly":
+        return (1 - progress) ** 0.9
+    return 1.0
+
+
+class WeightAverage:
+    """An exponential moving average of weights and buffers (batch-norm statistics): `model`.
+
+    The decay warms up as min(decay, (1 + n) / (10 + n)) after n updates (as in TensorFlow's
+    ExponentialMovingAverage), so that a short training does not average in its random start.
+    torch's AveragedModel keeps its count on the device and reads it back at each step, which makes
+    the host wait; this one counts on the host.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move the average towards the model's present weights; integer buffers are copied."""
+        weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        averaged, current = self.model.state_dict(), model.state_dict()
+        names = [name for name, value in averaged.items() if value.is_floating_point()]
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+            [averaged[name] for name in names], [current[name] for name in names], weight
+        )
+        for name in averaged.keys() - set(names):
+            averaged[name].copy_(current[name])

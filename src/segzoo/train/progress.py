@@ -1,0 +1,94 @@
+"""Progress of a training: a live bar on a terminal, one plain line an epoch anywhere else."""
+
+from collections.abc import Iterable
+from typing import TextIO
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn
+
+from segzoo.train.run import Run, Scores
+
+
+class _LiveBar(Progress):
+    """A bar that reads the run's counters when it is redrawn, so that no step has to tell it."""
+
+    run: Run
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        for task in self.tasks:
+            task.completed = self.run.images_done
+            task.fields["rate"] = f"{(task.speed or 0):.1f} img/s"
+            task.description = f"epoch {self.run.epoch + 1}/{self.run.config.epochs}"
+        yield self.make_tasks_table(self.tasks)
+
+
+class Screen:
+    """What a person watching sees of a run."""
+
+    def __init__(self, run: Run, stream: TextIO) -> None:
+        self.run = run
+        self.console = Console(file=stream, highlight=False)
+        self.bar: _LiveBar | None = None
+
+    def start(self) -> None:
+        """Say what is trained on what, and show the bar where there is a terminal."""
+        run = self.run
+        sizes = ", ".join(
+            f"{name} {'stream' if batches.stream else batches.count}"
+            for name, batches in (("train", run.train), *run.evals.items())
+        )
+        height, width = run.config.size
+        self._line(
+            f"{run.model.entry.identity} ({run.parameters:,} parameters) on {run.info.identity} "
+            f"({sizes}; {len(run.info.classes)} classes, {run.info.target}), "
+            f"{height}x{width}, {run.device} {run.precision}"
+        )
+        self._line(f"run folder: {run.folder}")
+        if self.console.is_terminal:
+            self.bar = _LiveBar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total} pictures, {task.fields[rate]}"),
+                console=self.console,
+                transient=True,
+            )
+            self.bar.run = run
+            self.bar.add_task("", total=max(run.train.count, 0) or None, rate="")
+            self.bar.start()
+
+    def epoch_end(self, metrics: dict[str, Scores]) -> None:
+        """Print the epoch's line: scores, speed, time left, and a star for new best weights."""
+        run = self.run
+        record = run.history[-1]
+        recent = [epoch["seconds"] for epoch in run.history[-3:]]
+        left = (run.config.epochs - run.epoch) * sum(recent) / len(recent)
+        parts = [f"{split} {_scores(scores)}" for split, scores in metrics.items()]
+        best = " *" if run.best_epoch == run.epoch else ""
+        self._line(
+            f"epoch {run.epoch:>3}/{run.config.epochs}  {' | '.join(parts)}  "
+            f"{record['images_per_second']:.1f} img/s, {_clock(left)} left{best}"
+        )
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        if self.bar:
+            self.bar.stop()
+
+    def _line(self, text: str) -> None:
+        # soft_wrap: a line stays one line in a log file, whatever width rich guesses.
+        self.console.print(text, soft_wrap=True, markup=False)
+
+
+def _scores(scores: Scores) -> str:
+    shown = {"loss": "loss", "pixel_accuracy": "acc", "mean_iou": "mIoU", "mad": "MAD"}
+    words = [f"{short} {scores[name]:.4f}" for name, short in shown.items() if name in scores]
+    per_class = [name for name in scores if name.startswith("iou/")]
+    if len(per_class) == 2:  # the foreground's; more classes are in metrics.jsonl
+        words.append(f"{per_class[1][4:]} {scores[per_class[1]]:.4f}")
+    return " ".join(words)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

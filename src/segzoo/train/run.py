@@ -1,0 +1,102 @@
+"""What a training consists of (`Run`), and what comes out of it (`RunResult`).
+
+Observers get the Run and may read all of it; they must not change it.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from segzoo.config import RunConfig
+from segzoo.data.batches import Batches
+from segzoo.data.sample import DataInfo
+from segzoo.metrics import MetricSet
+from segzoo.model import Preprocess, SegmentationModel
+from segzoo.train.optim import WeightAverage
+
+Scores = dict[str, float]
+
+
+@dataclass(eq=False)
+class Run:
+    """One training, set up. `history` has a record per finished epoch, `folder` the files."""
+
+    config: RunConfig
+    folder: Path
+    info: DataInfo
+    fingerprint: str
+    model: SegmentationModel
+    forward: nn.Module  # the model, compiled if asked for
+    preprocess: Preprocess
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    loss: nn.Module
+    metrics: MetricSet
+    optimizer: Optimizer
+    schedule: LambdaLR
+    scaler: torch.amp.GradScaler  # type: ignore[name-defined]
+    average: WeightAverage | None
+    train: Batches
+    evals: dict[str, Batches]
+    device: torch.device
+    precision: str
+    parameters: int
+    stream: TextIO | None = None
+    epoch: int = 0
+    step: int = 0
+    steps_per_epoch: int = 0  # 0: a stream, which does not say
+    images_done: int = 0  # of the present epoch; what a progress bar reads
+    seconds: float = 0.0
+    monitor: str = ""
+    best_epoch: int = 0
+    best_score: float | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    disabled_observers: list[str] = field(default_factory=list)
+
+    @property
+    def deployed(self) -> SegmentationModel:
+        """The model that is scored and saved: the averaged weights where there are any."""
+        return self.average.model if self.average else self.model  # type: ignore[return-value]
+
+    @property
+    def best_path(self) -> Path:
+        """Where the best weights are."""
+        return self.folder / "best.safetensors"
+
+    def chosen_scores(self, metrics: dict[str, Scores]) -> Scores:
+        """Return the scores of the split that chooses the best weights."""
+        return metrics[next(iter(self.evals), "train")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """The outcome of a training; `scores` are those of the best epoch, by split."""
+
+    folder: Path
+    weights: Path
+    model: str
+    data: str
+    parameters: int
+    monitor: str
+    best_score: float
+    best_epoch: int
+    epochs: int
+    stopped_early: bool
+    scores: dict[str, Scores]
+    seconds: float
+    seconds_per_epoch: float
+    images_per_second: float
+    device: str
+    precision: str
+    disabled_observers: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        values = dataclasses.asdict(self)
+        return {key: str(v) if isinstance(v, Path) else v for key, v in values.items()}

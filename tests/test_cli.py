@@ -1,0 +1,169 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from helpers import run_segzoo
+from PIL import Image
+
+HEAVY = ("torch", "torchvision", "timm", "numpy", "matplotlib", "PIL")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["list"], ["--help"], ["show", "unet"], ["plugins"], ["train", "--help"], ["list", "--json"]],
+)
+def test_listings_import_nothing_heavy(words):
+    code = (
+        "import sys, contextlib\n"
+        f"sys.argv = ['segzoo', *{words!r}]\n"
+        "from segzoo.cli import main\n"
+        "with contextlib.suppress(SystemExit):\n    main()\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "HEAVY []" in result.stdout, result.stdout + result.stderr
+
+
+def test_list_names_everything():
+    text = run_segzoo("list").stdout
+    for name in (
+        "unet",
+        "linknet",
+        "fcn8s",
+        "hk",
+        "portraits",
+        "folder",
+        "ce",
+        "dice",
+        "confusion",
+    ):
+        assert f" {name} " in text
+    listed = json.loads(run_segzoo("list", "models", "--json").stdout)
+    assert {"unet", "linknet", "fcn32s", "fcn16s", "fcn8s"} == {m["name"] for m in listed["models"]}
+    assert "did you mean `models`" in run_segzoo("list", "model").stderr
+
+
+def test_show_prints_the_options():
+    text = run_segzoo("show", "unet").stdout
+    for word in ("width", "max|avg|conv", "1505.04597", "segzoo-unet/unet", "-o NAME=VALUE"):
+        assert word in text
+    shown = json.loads(run_segzoo("show", "hk", "--json").stdout)
+    assert shown["target"] == ["labels", "alpha"]
+    assert {o["name"] for o in shown["options"]} == {"matte", "threshold", "val"}
+    wrong = run_segzoo("show", "unett")
+    assert wrong.returncode == 2
+    assert "did you mean `unet`" in wrong.stderr
+
+
+def test_plugins_says_who_provides_what():
+    records = json.loads(run_segzoo("plugins", "--json").stdout)
+    by_name = {record["identity"]: record for record in records}
+    assert by_name["segzoo-hk/hk"]["provides"] == {"datasets": ["hk"]}
+    assert all(record["status"] == "ok" for record in records)
+
+
+def test_train_evaluate_predict_inspect_compare(tmp_path, hk_root, photo):
+    run = tmp_path / "run"
+    train = run_segzoo(
+        "train", "--model", "linknet", "--data", "hk", "--root", str(hk_root), "-o", "width=4",
+        "-O", "threshold=99", "--size", "64", "--epochs", "1", "--out", str(run), "--workers", "0",
+    )  # fmt: skip
+    assert train.returncode == 0, train.stderr
+    assert "epoch   1/1" in train.stdout
+    assert f"weights: {run / 'best.safetensors'}" in train.stdout
+    weights = str(run / "best.safetensors")
+    scored = run_segzoo("evaluate", weights, "--root", str(hk_root), "--json")
+    assert json.loads(scored.stdout)["pictures"] == 4
+    assert "mean_iou" in run_segzoo("evaluate", weights, "--root", str(hk_root)).stdout
+    predicted = run_segzoo("predict", weights, str(photo), "-o", str(tmp_path / "out"), "--json")
+    files = json.loads(predicted.stdout)[0]
+    with Image.open(files["mask"]) as mask:
+        assert mask.size == (101, 75)
+    assert json.loads(run_segzoo("inspect", weights, "--json").stdout)["threshold"] == 99
+    assert "segzoo-linknet/linknet" in run_segzoo("inspect", weights).stdout
+    more = run_segzoo("train", "--resume", str(run), "--epochs", "2", "--json")
+    assert json.loads(more.stdout)["epochs"] == 2
+    assert "epoch   2/2" in more.stderr
+    compared = run_segzoo("compare", str(run), str(run), "--json")
+    assert [record["epochs"] for record in json.loads(compared.stdout)] == [2, 2]
+    assert "images_per_second" in run_segzoo("compare", str(run)).stdout
+
+
+def test_python_m_segzoo_and_the_script_agree():
+    script = subprocess.run(
+        [f"{sys.prefix}/bin/segzoo", "list", "--json"], capture_output=True, text=True
+    )
+    assert script.stdout == run_segzoo("list", "--json").stdout
+
+
+ERRORS = {
+    "no root": (
+        ["train", "--data", "hk"],
+        ["--root (not given)", "SEGZOO_DATA/hk", "data/hk", "http", "--sample"],
+    ),
+    "empty root": (
+        ["train", "--data", "hk", "--root", "{tmp}"],
+        ["no `hk` data set in", "is empty"],
+    ),
+    "wrong root": (["train", "--data", "hk", "--root", "{tmp}/gone"], ["is not there"]),
+    "unknown model": (
+        ["train", "--model", "unett"],
+        ["unknown model `unett`", "did you mean `unet`"],
+    ),
+    "unknown option": (["train", "--sample", "-o", "wdth=3"], ["no option `wdth`", "width"]),
+    "malformed option": (["train", "-o", "width"], ["-o width", "NAME=VALUE"]),
+    "bad number": (["train", "--epochs", "many"], ["`epochs` takes int >= 1, not 'many'"]),
+    "weights": (["inspect", "{tmp}/none.safetensors"], ["none.safetensors: is not there"]),
+    "no run": (["compare", "{tmp}"], ["is no finished run", "--resume"]),
+    "resume": (["train", "--resume", "{tmp}"], ["is no run folder"]),
+    "resume other": (["train", "--resume", "{tmp}", "--recipe", "tutorial"], ["own settings"]),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors_are_short_named_and_without_a_traceback(case, tmp_path, monkeypatch):
+    words, expected = ERRORS[case]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    result = run_segzoo(
+        *(word.replace("{tmp}", str(tmp_path / "empty")) for word in words),
+        HOME=str(tmp_path),
+        XDG_DATA_HOME=str(tmp_path / "data-home"),
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert "Traceback" not in result.stderr
+    for text in expected:
+        assert text in result.stderr
+
+
+def test_the_error_without_a_root_names_all_four_places(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    where = {"SEGZOO_DATA": str(tmp_path / "sets"), "XDG_DATA_HOME": str(tmp_path / "home")}
+    told = run_segzoo("train", "--data", "hk", **where).stderr
+    for place in ("--root", str(tmp_path / "sets" / "hk"), "data/hk", str(tmp_path / "home")):
+        assert place in told
+
+
+def test_the_root_is_found_in_each_place_and_inside_a_folder(tmp_path, hk_root, monkeypatch):
+    from segzoo_hk.dataset import build_hk
+    from segzoo_hk.plugin import HKOptions
+
+    def found(root=None):
+        return len(build_hk(root=root, split="test", options=HKOptions()))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    assert found(hk_root) == found(hk_root.parent) == 4
+    nested = tmp_path / "data" / "hk" / "HKdataset" / "HKdataset"
+    nested.parent.mkdir(parents=True)
+    hk_root.rename(nested)
+    assert found() == 4
+    (tmp_path / "data").rename(tmp_path / "sets")
+    monkeypatch.setenv("SEGZOO_DATA", str(tmp_path / "sets"))
+    assert found() == 4
+    monkeypatch.delenv("SEGZOO_DATA")
+    (tmp_path / "home" / "segzoo").mkdir(parents=True)
+    (tmp_path / "sets" / "hk").rename(tmp_path / "home" / "segzoo" / "hk")
+    assert found() == 4

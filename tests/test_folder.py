@@ -1,0 +1,175 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segzoo.builtin import FolderOptions
+from segzoo.data.folder import build_folder
+from segzoo.data.standin import shapes
+from segzoo.errors import MissingSplitError, SegzooError
+
+LAYOUTS = {
+    "two folders": ("images/{k}.jpg", "masks/{k}.png"),
+    "split first": ("train/images/{k}.jpg", "train/masks/{k}.png"),
+    "kind first": ("images/train/{k}.jpg", "masks/train/{k}.png"),
+    "annot": ("train/{k}.jpg", "trainannot/{k}.png"),
+    "beside": ("train/{k}.jpg", "train/{k}_mask.png"),
+    "beside without split": ("{k}.png", "{k}_matte.png"),
+    "nested": ("images/train/city/{k}.jpg", "masks/train/city/{k}.png"),
+    "suffix in its folder": ("images/{k}.jpg", "labels/{k}_gt.png"),
+}
+
+
+def write(root, layout, count=6, masks=lambda labels: labels):
+    for index in range(count):
+        image, labels = shapes(index, height=24, width=32)
+        for pattern, picture in zip(layout, (image, masks(labels)), strict=True):
+            path = root / pattern.format(k=f"p{index}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path)
+
+
+def build(root, split="train", **options):
+    return build_folder(root=root, split=split, options=FolderOptions(**options))
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_usual_layout_is_found(tmp_path, name):
+    write(tmp_path, LAYOUTS[name])
+    train, val = build(tmp_path), build(tmp_path, "val")
+    assert len(train) == 5
+    assert len(val) == 1
+    assert set(train.keys).isdisjoint(val.keys)
+    sample = train[0]
+    assert sample.image.shape == (3, 24, 32)
+    assert sample.target.shape == (24, 32)
+    assert train.classes == ("class_0", "class_1", "class_2")
+    with pytest.raises(MissingSplitError):
+        build(tmp_path, "test")
+
+
+def test_named_folders(tmp_path):
+    write(tmp_path, ("in/{k}.jpg", "out/{k}_x.png"))
+    assert len(build(tmp_path, images="in", masks="out", suffix="_x", val=0.0)) == 6
+    with pytest.raises(SegzooError, match="no training pairs.*holds in, out"):
+        build(tmp_path)
+
+
+def test_a_val_folder_is_used_as_it_is(tmp_path):
+    write(tmp_path, LAYOUTS["annot"])
+    write(tmp_path, ("val/{k}.jpg", "valannot/{k}.png"), count=2)
+    assert len(build(tmp_path)) == 6
+    assert len(build(tmp_path, "val")) == 2
+
+
+def test_zero_and_255_is_understood_as_binary(tmp_path):
+    write(tmp_path, LAYOUTS["two folders"], masks=lambda m: m.point(lambda v: 255 * (v > 0)))
+    train = build(tmp_path)
+    assert train.classes == ("background", "foreground")
+    assert train[0].target.unique().tolist() == [0, 1]
+    assert build(tmp_path, classes="sky,bird").classes == ("sky", "bird")
+
+
+def test_palette_masks_give_ids(tmp_path):
+    def with_palette(labels):
+        labels.putpalette([0, 0, 0, 250, 0, 0, 0, 250, 0])
+        return labels
+
+    write(tmp_path, LAYOUTS["two folders"], masks=with_palette)
+    assert build(tmp_path)[0].target.max() <= 2
+
+
+def test_255_beside_ids_is_ignored(tmp_path):
+    def with_void(labels):
+        array = np.array(labels)
+        array[0] = 255
+        return Image.fromarray(array)
+
+    write(tmp_path, LAYOUTS["two folders"], masks=with_void)
+    train = build(tmp_path)
+    assert len(train.classes) == 3
+    assert (train[0].target[0] == 255).all()
+
+
+def test_colour_masks_go_by_a_table(tmp_path):
+    table = np.array([[10, 20, 30], [200, 0, 0], [0, 200, 0]], dtype=np.uint8)
+    write(tmp_path, LAYOUTS["two folders"], masks=lambda m: Image.fromarray(table[np.array(m)]))
+    with pytest.raises(SegzooError, match="is a colour mask\n.*red green blue name"):
+        build(tmp_path)
+    (tmp_path / "classes.txt").write_text("10 20 30 ground\n200 0 0 disc\n0 200 0 box\n")
+    train = build(tmp_path, classes="classes.txt")
+    assert train.classes == ("ground", "disc", "box")
+    expected = torch.from_numpy(np.array(shapes(int(train.keys[0][1:]), height=24, width=32)[1]))
+    assert torch.equal(train[0].target, expected)
+
+
+def test_a_label_above_the_classes_is_refused_before_training(tmp_path):
+    write(tmp_path, LAYOUTS["two folders"])
+    with pytest.raises(SegzooError, match="label 2 with 2 classes.*\n.*-O ignore=2"):
+        build(tmp_path, classes="a,b")
+    train = build(tmp_path, classes="a,b", ignore=2)
+    targets = torch.cat([train[i].target.flatten() for i in range(len(train))])
+    assert targets.unique().tolist() == [0, 1, 255]
+
+
+def test_a_last_class_called_void_is_ignored(tmp_path):
+    write(tmp_path, LAYOUTS["two folders"])
+    train = build(tmp_path, classes="a,b,void")
+    assert train.classes == ("a", "b")
+    assert 255 in torch.cat([train[i].target.flatten() for i in range(len(train))])
+
+
+def test_soft_mattes_are_recognised(tmp_path):
+    def soft(labels):
+        rng = np.random.default_rng(0)
+        return Image.fromarray(rng.integers(0, 256, (24, 32), dtype=np.uint8))
+
+    write(tmp_path, LAYOUTS["two folders"], masks=soft)
+    with pytest.raises(SegzooError, match="soft mattes do\n.*target=alpha"):
+        build(tmp_path)
+    assert build(tmp_path, target="alpha").target == "alpha"
+    assert build(tmp_path, threshold=127).threshold == 127
+
+
+def test_what_has_no_partner_is_said_and_left_out(tmp_path, caplog):
+    write(tmp_path, LAYOUTS["two folders"])
+    (tmp_path / "masks" / "p0.png").unlink()
+    (tmp_path / "images" / "p1.jpg").unlink()
+    with caplog.at_level(logging.INFO, "segzoo"):
+        assert len(build(tmp_path)) + len(build(tmp_path, "val")) == 4
+    assert "1 images without a mask are left out: p0" in caplog.text
+    assert "1 masks without an image are left out: p1" in caplog.text
+    assert "train 4 pairs in images + masks" in caplog.text
+    assert "3 classes" in caplog.text
+
+
+def test_two_images_of_one_name_are_refused(tmp_path):
+    write(tmp_path, LAYOUTS["two folders"])
+    Image.new("RGB", (32, 24)).save(tmp_path / "images" / "p0.png")
+    with pytest.raises(SegzooError, match="the same name but for the ending"):
+        build(tmp_path)
+
+
+def test_different_sizes_name_both_files(tmp_path):
+    write(tmp_path, LAYOUTS["two folders"], count=1)
+    Image.new("L", (8, 8)).save(tmp_path / "masks" / "p0.png")
+    with pytest.raises(SegzooError, match=r"p0\.jpg is 32x24 but its mask .*p0\.png is 8x8"):
+        build(tmp_path, classes="a,b")[0]
+
+
+def test_a_missing_empty_or_unknown_root_is_explained(tmp_path):
+    with pytest.raises(SegzooError, match="needs --root DIR"):
+        build(None)
+    with pytest.raises(SegzooError, match="is not there"):
+        build(tmp_path / "gone")
+    with pytest.raises(SegzooError, match="it is empty.*\n.*images/ \\+ masks/"):
+        build(tmp_path)
+
+
+def test_one_picture_is_a_data_set(tmp_path):
+    write(tmp_path, LAYOUTS["two folders"], count=1)
+    assert len(build(tmp_path)) == 1
+    with pytest.raises(MissingSplitError):
+        build(tmp_path, "val")

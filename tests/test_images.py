@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segzoo.data.images import read_image, read_mask, read_matte
+from segzoo.errors import SegzooError
+
+GRADIENT = np.add.outer(np.arange(12) * 8, np.arange(20) * 6).astype(np.uint8)
+
+
+def save(tmp_path, picture, name="a.png", **how):
+    path = tmp_path / name
+    picture.save(path, **how)
+    return path
+
+
+def test_rgb_is_read_as_it_is(tmp_path):
+    pixels = np.stack([GRADIENT, GRADIENT[::-1], 255 - GRADIENT], axis=2)
+    for name in ("a.png", "a.bmp", "a.tif", "a.webp"):
+        path = save(tmp_path, Image.fromarray(pixels), name, lossless=True)
+        image = read_image(path)
+        assert image.dtype == torch.uint8
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), pixels), name
+
+
+def test_grey_is_repeated(tmp_path):
+    image = read_image(save(tmp_path, Image.fromarray(GRADIENT)))
+    assert image.shape == (3, 12, 20)
+    assert np.array_equal(image[2].numpy(), GRADIENT)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bits_are_scaled_not_cut(tmp_path, name):
+    deep = GRADIENT.astype(np.uint16) * 257
+    path = save(tmp_path, Image.fromarray(deep), name)
+    assert np.array_equal(read_image(path)[0].numpy(), GRADIENT)
+    assert np.array_equal(read_matte(path).numpy(), GRADIENT)
+
+
+def test_alpha_is_dropped(tmp_path):
+    pixels = np.dstack([GRADIENT, GRADIENT, GRADIENT, np.zeros_like(GRADIENT)])
+    image = read_image(save(tmp_path, Image.fromarray(pixels)))
+    assert np.array_equal(image[0].numpy(), GRADIENT)
+
+
+def test_a_palette_photograph_gives_its_colours(tmp_path):
+    colour = Image.new("RGB", (6, 4), (200, 30, 90))
+    image = read_image(save(tmp_path, colour.quantize(4)))
+    assert image[:, 0, 0].tolist() == [200, 30, 90]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_exif_orientation_is_applied(tmp_path, name, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.fromarray(np.stack([GRADIENT] * 3, axis=2))
+    path = save(tmp_path, picture, name, exif=exif)
+    upright = np.rot90(GRADIENT, {1: 0, 3: 2, 6: -1, 8: 1}[orientation])
+    image = read_image(path)
+    assert tuple(image.shape[1:]) == upright.shape
+    assert np.abs(image[0].numpy().astype(int) - upright).max() < 12
+
+
+def test_masks_keep_their_values(tmp_path):
+    ids = (GRADIENT % 5).astype(np.uint8)
+    palette = Image.fromarray(ids)
+    palette.putpalette([0, 0, 0, 200, 0, 0, 0, 200, 0, 0, 0, 200, 9, 9, 9])
+    assert palette.mode == "P"
+    for picture in (Image.fromarray(ids), palette, Image.fromarray(np.stack([ids] * 3, axis=2))):
+        mask = read_mask(save(tmp_path, picture))
+        assert mask.dtype == torch.uint8
+        assert np.array_equal(mask.numpy(), ids)
+    bits = read_mask(save(tmp_path, Image.fromarray(ids > 2)))
+    assert np.array_equal(bits.numpy(), (ids > 2).astype(np.uint8))
+    many = read_mask(save(tmp_path, Image.fromarray(GRADIENT.astype(np.uint16) * 200)))
+    assert many.dtype == torch.int32
+    assert np.array_equal(many.numpy(), GRADIENT.astype(int) * 200)
+
+
+def test_a_colour_mask_keeps_its_channels(tmp_path):
+    colour = Image.new("RGB", (6, 4), (200, 30, 90))
+    assert read_mask(save(tmp_path, colour)).shape == (3, 4, 6)
+
+
+@pytest.mark.parametrize("read", [read_image, read_mask, read_matte])
+def test_what_is_no_picture_is_named(tmp_path, read):
+    path = tmp_path / "text.png"
+    path.write_text("no picture at all")
+    with pytest.raises(SegzooError, match=r"text\.png is not a picture"):
+        read(path)
+    with pytest.raises(SegzooError, match=r"gone\.png: no such file"):
+        read(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp"])
+def test_a_truncated_picture_is_named(tmp_path, name):
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    path = save(tmp_path, Image.fromarray(pixels), name)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(SegzooError, match=name):
+        read_image(path)

@@ -1,0 +1,214 @@
+import sys
+
+import pytest
+from helpers import load_only, run_segzoo
+
+from segzoo.errors import SegzooError
+from segzoo.plugins import get_manager, get_registry
+
+GOOD = """
+from segzoo import ModelSpec
+def segzoo_models():
+    return [ModelSpec(name="{name}", summary="a model", build="{module}.net:build", stride=1)]
+"""
+NET = """
+from torch import nn
+def build(*, in_channels, num_classes, options):
+    return nn.Conv2d(in_channels, num_classes, 1)
+"""
+
+
+def good(name: str, distribution: str) -> str:
+    return GOOD.format(name=name, module=distribution.replace("-", "_"))
+
+
+def plugin_named(identity):
+    return next(p for p in get_manager().plugins if p.identity == identity)
+
+
+def test_a_package_with_an_entry_point_is_found(install):
+    install("acme", good("shiny", "acme"), files={"net.py": NET})
+    entry = get_registry().get("models", "shiny")
+    assert entry.identity == "acme/shiny"
+    assert get_registry().get("models", "acme/shiny") is entry
+    assert plugin_named("acme/acme").provides == {"models": ["shiny"]}
+    assert "acme.net" not in sys.modules
+
+
+def test_the_core_registers_its_own_parts_through_the_same_hooks():
+    core = plugin_named("segzoo/core")
+    assert core.provides["datasets"] == ["folder"]
+    assert {"segzoo_fit_start", "segzoo_epoch_end", "segzoo_fit_end"} <= set(core.hooks)
+
+
+BROKEN = {
+    "import": ("import nothing_of_this_name\n", "ModuleNotFoundError"),
+    "exit": ("import sys; sys.exit(3)\n", "SystemExit"),
+    "register": (
+        "def segzoo_epoch_end(run, epoch, metrics, colour): pass\n",
+        "colour",
+    ),
+    "check_pending": ("def segzoo_modles(): return []\n", "segzoo_modles"),
+    "collect": ("def segzoo_models(): raise RuntimeError('no luck')\n", "no luck"),
+    "collect-type": ("def segzoo_models(): return [3]\n", "not a ModelSpec"),
+    "collect-list": (
+        "from segzoo import ModelSpec\n"
+        "def segzoo_models(): return ModelSpec(name='a', summary='b', build='c:d')\n",
+        "must return a list",
+    ),
+    "validate": (
+        "from segzoo import ModelSpec\n"
+        "def segzoo_models(): return [ModelSpec(name='Big Name', summary='b', build='c:d')]\n",
+        "lower-case",
+    ),
+    "validate-reference": (
+        "from segzoo import ModelSpec\n"
+        "def segzoo_models(): return [ModelSpec(name='a', summary='b', build='here.there')]\n",
+        "module:attr",
+    ),
+    "validate-package": (
+        "from segzoo import ModelSpec\n"
+        "def segzoo_models(): return [ModelSpec(name='a', summary='b', build='no_such_pkg:x')]\n",
+        "no_such_pkg",
+    ),
+    "validate-twice": (
+        "from segzoo import ModelSpec\n"
+        "def segzoo_models():\n"
+        "    return [ModelSpec(name='a', summary='b', build='segzoo.model:x')] * 2\n",
+        "declared twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_plugin_is_kept_apart_with_its_phase_and_reason(install, case):
+    source, reason = BROKEN[case]
+    install("segzoo-bad", source)
+    install("acme", good("shiny", "acme"), files={"net.py": NET})
+    bad = plugin_named("segzoo-bad/segzoo-bad")
+    assert bad.status == "broken"
+    assert bad.phase == ("import" if case == "exit" else case.split("-")[0])
+    assert reason in bad.reason
+    assert "\n" not in bad.reason
+    assert "Traceback" in bad.traceback
+    assert bad.provides == {}
+    assert get_registry().get("models", "shiny")
+    with pytest.raises(SegzooError, match="segzoo-bad/segzoo-bad is broken"):
+        get_registry().get("models", "something")
+
+
+def test_the_command_line_survives_a_broken_plugin_and_explains_it(install):
+    install("segzoo-bad", BROKEN["import"][0])
+    listing = run_segzoo("list")
+    assert listing.returncode == 0
+    assert "linknet" in listing.stdout
+    assert "segzoo-bad/segzoo-bad is broken (import)" in listing.stdout
+    table = run_segzoo("plugins")
+    assert "broken" in table.stdout
+    why = run_segzoo("plugins", "--why", "segzoo-bad")
+    assert "Traceback" in why.stdout
+    assert "nothing_of_this_name" in why.stdout
+    asked = run_segzoo("show", "bad-model")
+    assert asked.returncode == 2
+    assert "segzoo-bad/segzoo-bad is broken" in asked.stderr
+
+
+def test_strict_makes_a_broken_plugin_an_error(install):
+    install("segzoo-bad", BROKEN["import"][0])
+    result = run_segzoo("list", SEGZOO_STRICT="1")
+    assert result.returncode == 2
+    assert "segzoo-bad/segzoo-bad is broken (import)" in result.stderr
+
+
+def test_another_api_major_is_listed_and_not_imported(install):
+    install("segzoo-later", "raise SystemError('imported')\n", group="segzoo.v2")
+    later = plugin_named("segzoo-later/segzoo-later")
+    assert later.status == "incompatible"
+    assert "API 2" in later.reason
+    assert "segzoo_later.plugin" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["acme", "acme/first", "first"])
+def test_disable_leaves_a_plugin_out_without_importing_it(install, monkeypatch, name):
+    install("acme", "raise SystemError('imported')\n", name="first")
+    monkeypatch.setenv("SEGZOO_DISABLE", f"other, {name}")
+    assert plugin_named("acme/first").status == "disabled"
+    with pytest.raises(SegzooError, match="acme/first is disabled"):
+        get_registry().get("models", "nowhere")
+
+
+def test_no_plugins_leaves_only_the_core(monkeypatch):
+    monkeypatch.setenv("SEGZOO_NO_PLUGINS", "1")
+    assert {p.distribution for p in get_manager().plugins if p.status == "ok"} == {"segzoo"}
+    with pytest.raises(SegzooError, match="unknown model `linknet`"):
+        get_registry().get("models", "linknet")
+
+
+def test_two_plugins_with_one_name_are_an_error_that_names_both(install):
+    install("acme", good("twin", "acme"), files={"net.py": NET})
+    install("bolt", good("twin", "bolt"), files={"net.py": NET})
+    with pytest.raises(SegzooError, match=r"2 plugins: `acme/twin` and `bolt/twin`"):
+        get_registry().get("models", "twin")
+    assert get_registry().get("models", "bolt/twin").distribution == "bolt"
+
+
+def test_two_distributions_may_use_one_entry_point_name(install, tmp_path):
+    install("acme", good("first", "acme"), name="same", files={"net.py": NET})
+    install("bolt", good("second", "bolt"), name="same", files={"net.py": NET})
+    manager = load_only(tmp_path / "site")
+    assert [p.identity for p in manager.plugins] == ["acme/same", "bolt/same"]
+    assert all(p.status == "ok" for p in manager.plugins)
+
+
+def test_a_distributions_name_is_normalised(install):
+    install("Acme_Nets", good("shiny", "Acme_Nets"), files={"net.py": NET})
+    assert get_registry().get("models", "acme-nets/shiny")
+
+
+def test_hooks_need_no_marker_but_may_have_one(install):
+    marked = "from segzoo import hookimpl\n" + good("shiny", "acme").replace(
+        "def segzoo_models", "@hookimpl\ndef segzoo_models"
+    )
+    install("acme", marked, files={"net.py": NET})
+    assert get_registry().get("models", "shiny")
+
+
+def test_an_unknown_name_gets_the_nearest_match_and_the_package():
+    with pytest.raises(SegzooError, match="did you mean `linknet`"):
+        get_registry().get("models", "linkent")
+    with pytest.raises(SegzooError, match="there is: .*unet"):
+        get_registry().get("models", "zzz")
+
+
+def test_a_first_party_model_that_is_not_installed_names_its_package(monkeypatch):
+    manager = get_manager()
+    monkeypatch.setattr(manager, "plugins", [p for p in manager.plugins if "unet" not in p.name])
+    manager.registry._plugins = manager.plugins
+    manager.registry._entries["models"].pop("segzoo-unet/unet")
+    with pytest.raises(SegzooError, match="pip install segzoo-unet"):
+        get_registry().get("models", "unet")
+
+
+def test_a_missing_reference_names_the_plugin(install):
+    install("acme", good("shiny", "acme"))
+    entry = get_registry().get("models", "shiny")
+    with pytest.raises(
+        SegzooError, match=r"model `acme/shiny`: cannot load build='acme.net:build'"
+    ):
+        entry.resolve()
+
+
+def test_commands_of_plugins_appear_in_help_and_run(install):
+    install(
+        "acme",
+        "from segzoo import CommandSpec\n"
+        "def segzoo_commands():\n"
+        "    return [CommandSpec(name='greet', summary='Say hello.', target='acme.greet:greet')]\n",
+        files={
+            "greet.py": "def greet(name: str, loud: bool = False):\n"
+            "    print('hello', name, loud)\n"
+        },
+    )
+    assert "Say hello." in run_segzoo("--help").stdout
+    assert run_segzoo("greet", "you", "--loud").stdout == "hello you True\n"
+    assert "--loud" in run_segzoo("greet", "--help").stdout
