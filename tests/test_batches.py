@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -116,6 +117,15 @@ def test_labels_are_never_mixed():
     wide = Sample(sample.image, labels.int() * 200, "k")
     many = info(classes=tuple(map(str, range(500))))
     assert finish_sample(wide, many, (8, 8)).target.unique().tolist() == [0, 400]
+
+
+def test_numpy_arrays_and_deep_images_are_taken():
+    image = np.full((1, 8, 8), 60000, dtype=np.uint16)
+    sample = Sample(image, np.ones((8, 8), dtype=np.uint8), "k")  # type: ignore[arg-type]
+    for size in ((8, 8), (4, 4)):
+        done = finish_sample(sample, info(value_range=(0, 65535)), size)
+        assert done.image.shape == (1, *size)
+        assert float(done.image.max()) == 60000
 
 
 def test_a_malformed_sample_is_named():

@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 import logging
 import tomllib
@@ -185,6 +186,25 @@ def test_optimizers_and_schedules_by_name(hk_root, tmp_path, optimizer, schedule
     assert result.epochs == 1
 
 
+def test_progress_is_a_bar_on_a_terminal_and_plain_lines_elsewhere(hk_root, tmp_path, monkeypatch):
+    def output(out):
+        stream = io.StringIO()
+        train(hk_root, tmp_path / out, stream=stream, epochs=2)
+        return stream.getvalue()
+
+    plain = output("a")
+    assert [line[:11] for line in plain.splitlines() if line.startswith("epoch")] == [
+        "epoch   1/2", "epoch   2/2",
+    ]  # fmt: skip
+    assert "img/s" in plain
+    assert "0:00 left" in plain
+    assert "\x1b" not in plain
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    live = output("b")
+    assert "/9 pictures" in live
+    assert "epoch   2/2" in live
+
+
 def test_learning_rates_over_time():
     step = RunConfig(schedule="step", warmup_epochs=0, step_epochs=7, step_gamma=0.1)
     assert [round(lr_factor(step, e), 6) for e in (0, 6.9, 7, 14)] == [1, 1, 0.1, 0.01]
@@ -325,3 +345,4 @@ def test_a_full_config_survives_toml(tmp_path, hk_root):
     saved = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
     assert saved["model_options"] == {"width": 4}
     assert "out" not in saved
+    assert saved["root"] == str(hk_root)

@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segzoo.builtin import CrossEntropyOptions, DiceOptions
-from segzoo.errors import SegzooError, listed
 from segzoo.options import make_options
 from segzoo.plugins import get_registry
-from segzoo.specs import target_kinds
 from segzoo.terms import parse_terms
 
 NO_LABEL = -100
@@ -117,18 +115,7 @@ def make_loss(
     terms = []
     registry = get_registry()
     for weight, name, values in parse_terms(expression, "+", "loss"):
-        entry = registry.get("losses", name)
-        if target not in target_kinds(entry.spec.targets):
-            fitting = [
-                e.spec.name
-                for e in registry.all("losses")
-                if target in target_kinds(e.spec.targets)
-            ]
-            raise SegzooError(
-                f"{entry.owner} takes {' or '.join(target_kinds(entry.spec.targets))} targets, the "
-                f"data set has {target}",
-                f"losses for {target}: {listed(fitting)}",
-            )
+        entry = registry.get_for(target, "losses", name)
         options = make_options(entry.spec.options, values, entry.owner)
         build = entry.resolve("build")
         loss = build(classes=tuple(classes), ignore_index=ignore_index, options=options)

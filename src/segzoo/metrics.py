@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from segzoo.errors import SegzooError, listed
+from segzoo.errors import SegzooError
 from segzoo.options import make_options
 from segzoo.plugins import get_registry
 from segzoo.specs import MetricSpec, target_kinds
@@ -133,19 +133,7 @@ class MetricSet:
     ) -> None:
         registry = get_registry()
         terms = parse_terms(further, ",", "metrics") if further.strip() else []
-        entries = [registry.get("metrics", term.name) for term in terms]
-        for entry in entries:
-            if target not in target_kinds(entry.spec.targets):
-                fitting = [
-                    e.spec.name
-                    for e in registry.all("metrics")
-                    if target in target_kinds(e.spec.targets)
-                ]
-                raise SegzooError(
-                    f"{entry.owner} takes {' or '.join(target_kinds(entry.spec.targets))} targets, "
-                    f"the data set has {target}",
-                    f"metrics for {target}: {listed(fitting)}",
-                )
+        entries = [registry.get_for(target, "metrics", term.name) for term in terms]
         own = [
             entry
             for entry in registry.all("metrics")

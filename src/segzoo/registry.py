@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from segzoo.errors import SegzooError, listed, nearest
-from segzoo.specs import KINDS, Spec
+from segzoo.specs import KINDS, Spec, target_kinds
 
 if TYPE_CHECKING:
     from segzoo.plugins import Plugin
@@ -131,6 +131,21 @@ class Registry:
                 f"say which one you mean, for example `{matches[0].identity}`",
             )
         raise SegzooError(f"unknown {what} `{name}`", self._hint(kind, name))
+
+    def get_for(self, target: str, kind: str, name: str) -> Entry:
+        """Return the loss or metric that `name` means, if it takes targets of this kind.
+
+        Raises SegzooError as `get` does, and for one of the other kind, naming those that fit.
+        """
+        entry = self.get(kind, name)
+        kinds = target_kinds(entry.spec.targets)
+        if target in kinds:
+            return entry
+        fitting = [e.spec.name for e in self.all(kind) if target in target_kinds(e.spec.targets)]
+        raise SegzooError(
+            f"{entry.owner} takes {' or '.join(kinds)} targets, the data set has {target}",
+            f"{kind} for {target}: {listed(fitting)}",
+        )
 
     def _hint(self, kind: str, name: str) -> str:
         entries = self.all(kind)

@@ -28,10 +28,13 @@ class Batch(NamedTuple):
 def finish_sample(sample: Sample, info: DataInfo, size: tuple[int, int] | None) -> Sample:
     """Check a sample and bring it to `size` (None: its own); a matte with a threshold to labels.
 
-    Images and mattes are resized bilinearly with antialiasing, labels to the nearest. Raises
-    SegzooError naming the picture for wrong shapes, types or labels.
+    Images and mattes are resized bilinearly with antialiasing, labels to the nearest; uint16
+    images become float32 in their own range, numpy arrays tensors. Raises SegzooError naming the
+    picture for wrong shapes, types or labels.
     """
-    image, target, key = sample
+    image, target, key = torch.as_tensor(sample.image), torch.as_tensor(sample.target), sample.key
+    if image.dtype == torch.uint16:
+        image = image.to(torch.float32)  # torch cannot resize, stack or index uint16
     if image.ndim != 3 or target.ndim != 2 or image.shape[1:] != target.shape:
         raise SegzooError(
             f"{info.identity}, `{key}`: image {tuple(image.shape)} and target "
@@ -50,9 +53,7 @@ def finish_sample(sample: Sample, info: DataInfo, size: tuple[int, int] | None) 
 
 
 def resize_image(image_CHW: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize bilinearly with antialiasing; uint16 comes back as float32 in its own range."""
-    if image_CHW.dtype == torch.uint16:
-        image_CHW = image_CHW.to(torch.float32)
+    """Resize bilinearly with antialiasing, in the image's own type and range."""
     return _resize_bilinear(image_CHW, size)
 
 

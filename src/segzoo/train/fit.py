@@ -59,6 +59,9 @@ def fit(
                 "give one or the other; dataclasses.replace changes a RunConfig",
             )
         config = with_typed_options(config or make_config(settings, recipe=recipe, file=file))
+        if config.root is not None:
+            # The saved config has to find the data from any working directory.
+            config = replace(config, root=str(Path(config.root).absolute()))
         folder = Path(config.out) if config.out else _next_folder(config)
         _refuse_used(folder)
     run = prepare(config, folder)

@@ -16,10 +16,20 @@ class _LiveBar(Progress):
 
     def get_renderables(self) -> Iterable[RenderableType]:
         for task in self.tasks:
-            task.completed = self.run.images_done
-            task.fields["rate"] = f"{(task.speed or 0):.1f} img/s"
-            task.description = f"epoch {self.run.epoch + 1}/{self.run.config.epochs}"
+            done, epochs = self.run.images_done, self.run.config.epochs
+            self.update(
+                task.id,
+                completed=done,
+                description=f"epoch {min(self.run.epoch + 1, epochs)}/{epochs}",
+                speed=self._speed(task.speed, done),
+            )
         yield self.make_tasks_table(self.tasks)
+
+    def _speed(self, rate: float | None, done: int) -> str:
+        if not rate:
+            return ""
+        left = (self.run.config.epochs - self.run.epoch) * max(self.run.train.count, 0) - done
+        return f", {rate:.1f} img/s, {_clock(left / rate)} left" if left >= 0 else ""
 
 
 class Screen:
@@ -48,12 +58,12 @@ class Screen:
             self.bar = _LiveBar(
                 TextColumn("{task.description}"),
                 BarColumn(),
-                TextColumn("{task.completed}/{task.total} pictures, {task.fields[rate]}"),
+                TextColumn("{task.completed}/{task.total} pictures{task.fields[speed]}"),
                 console=self.console,
                 transient=True,
             )
             self.bar.run = run
-            self.bar.add_task("", total=max(run.train.count, 0) or None, rate="")
+            self.bar.add_task("", total=max(run.train.count, 0) or None, speed="")
             self.bar.start()
 
     def epoch_end(self, metrics: dict[str, Scores]) -> None:

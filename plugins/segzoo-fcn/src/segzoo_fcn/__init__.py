@@ -1,5 +1,17 @@
-"""FCN-32s, FCN-16s and FCN-8s for segzoo, and the dense evaluation of classifiers.
+"""Fully convolutional networks for segzoo, and the paper's two results on dense classification."""
 
-The networks are in `segzoo_fcn.network`; `segzoo_fcn.dense` holds `convolutionalize`,
-`convolutionalize_head` and `shift_and_stitch`. Importing the package itself loads no torch.
-"""
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segzoo_fcn.dense import convolutionalize, convolutionalize_head, shift_and_stitch
+
+__all__ = ["convolutionalize", "convolutionalize_head", "shift_and_stitch"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: the plugin module, which every command loads, needs no torch.
+    if name in __all__:
+        from segzoo_fcn import dense
+
+        return getattr(dense, name)
+    raise AttributeError(f"module 'segzoo_fcn' has no attribute {name!r}")

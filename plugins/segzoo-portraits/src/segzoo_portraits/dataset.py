@@ -9,7 +9,6 @@ from pathlib import Path
 from segzoo.data.roots import user_cache_folder
 from segzoo.store import replace_folder
 from segzoo_hk.dataset import HKDataset, open_layout
-from segzoo_hk.plugin import HKOptions
 from segzoo_portraits.plugin import PortraitsOptions
 from segzoo_portraits.write import write_portraits
 
@@ -37,8 +36,7 @@ def build_portraits(*, root: Path | None, split: str, options: PortraitsOptions)
                 to, train=options.train, test=options.test, seed=options.seed
             ),
         )
-    layout = HKOptions(matte=options.matte, threshold=options.threshold, val=options.val)
-    return open_layout("portraits", folder, split, layout)
+    return open_layout("portraits", folder, split, options)
 
 
 def write_sample(root: Path) -> None:

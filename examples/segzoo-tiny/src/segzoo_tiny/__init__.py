@@ -1,0 +1,1 @@
+"""A complete plugin of segzoo to copy from."""
