@@ -7,7 +7,7 @@ from PIL import Image
 
 from segzoo_portraits.generate import portrait
 
-SIZES = ((480, 640), (300, 451), (641, 480))
+SIZES = ((480, 640), (333, 451), (721, 961))
 
 
 def main(folder: Path) -> None:

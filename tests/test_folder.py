@@ -53,7 +53,7 @@ def test_every_usual_layout_is_found(tmp_path, name):
 def test_named_folders(tmp_path):
     write(tmp_path, ("in/{k}.jpg", "out/{k}_x.png"))
     assert len(build(tmp_path, images="in", masks="out", suffix="_x", val=0.0)) == 6
-    with pytest.raises(SegzooError, match="no training pairs.*holds in, out"):
+    with pytest.raises(SegzooError, match="no pairs.*holds in, out"):
         build(tmp_path)
 
 
@@ -62,6 +62,14 @@ def test_a_val_folder_is_used_as_it_is(tmp_path):
     write(tmp_path, ("val/{k}.jpg", "valannot/{k}.png"), count=2)
     assert len(build(tmp_path)) == 6
     assert len(build(tmp_path, "val")) == 2
+
+
+def test_a_test_folder_alone_can_be_scored(tmp_path):
+    write(tmp_path, ("test/{k}.jpg", "testannot/{k}.png"))
+    assert len(build(tmp_path, "test")) == 6
+    for split in ("train", "val"):
+        with pytest.raises(MissingSplitError):
+            build(tmp_path, split)
 
 
 def test_zero_and_255_is_understood_as_binary(tmp_path):
@@ -131,6 +139,37 @@ def test_soft_mattes_are_recognised(tmp_path):
         build(tmp_path)
     assert build(tmp_path, target="alpha").target == "alpha"
     assert build(tmp_path, threshold=127).threshold == 127
+
+
+def test_grey_levels_that_are_no_ids_are_explained(tmp_path):
+    write(
+        tmp_path,
+        ("images/{k}.jpg", "masks/{k}.jpg"),
+        masks=lambda m: m.point(lambda v: 255 * (v > 0)),
+    )
+    with pytest.raises(SegzooError, match="neither ids|soft mattes"):
+        build(tmp_path)
+    train = build(tmp_path, threshold=127)
+    assert (train.target, train.threshold) == ("labels", 127)
+
+
+def test_spread_grey_values_go_by_a_table(tmp_path):
+    write(tmp_path, LAYOUTS["two folders"], masks=lambda m: m.point(lambda v: 100 * v))
+    with pytest.raises(SegzooError, match="the values 0, 100, 200: neither ids"):
+        build(tmp_path)
+    (tmp_path / "classes.txt").write_text("0 0 0 ground\n100 100 100 disc\n200 200 200 box\n")
+    train = build(tmp_path, classes="classes.txt")
+    assert set(train[0].target.unique().tolist()) <= {0, 1, 2}
+    assert train.classes == ("ground", "disc", "box")
+
+
+def test_a_black_mask_among_colour_masks_is_one_of_them(tmp_path):
+    table = np.array([[0, 0, 0], [200, 0, 0], [0, 200, 0]], dtype=np.uint8)
+    write(tmp_path, LAYOUTS["two folders"], masks=lambda m: Image.fromarray(table[np.array(m)]))
+    Image.new("RGB", (32, 24)).save(tmp_path / "masks" / "p0.png")
+    (tmp_path / "classes.txt").write_text("0 0 0 ground\n200 0 0 disc\n0 200 0 box\n")
+    train = build(tmp_path, classes="classes.txt", val=0.0)
+    assert train[train.keys.index("p0")].target.unique().tolist() == [0]
 
 
 def test_what_has_no_partner_is_said_and_left_out(tmp_path, caplog):

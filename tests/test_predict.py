@@ -7,6 +7,7 @@ import segzoo
 from segzoo.data.standin import figure
 from segzoo.errors import SegzooError
 from segzoo.evaluate import evaluate_weights
+from segzoo.predict import Prediction
 from segzoo.predict_files import predict_files
 
 
@@ -55,6 +56,15 @@ def test_any_size_of_picture(segmenter, size):
     prediction = segmenter.predict(np.zeros((*size, 3), np.uint8))
     assert prediction.mask.shape == size
     assert torch.allclose(prediction.probability_KHW.sum(0), torch.ones(size), atol=1e-5)
+
+
+def test_more_classes_than_a_palette_holds(segmenter, tmp_path):
+    probability = torch.zeros(300, 2, 2)
+    probability[299] = 1
+    prediction = Prediction(probability, segmenter.info)
+    prediction.mask_image().save(tmp_path / "m.png")
+    with Image.open(tmp_path / "m.png") as mask:
+        assert np.array(mask).tolist() == [[299, 299], [299, 299]]
 
 
 def test_the_networks_size_can_be_chosen(segmenter):

@@ -36,8 +36,9 @@ class Prediction:
 
     @property
     def mask(self) -> np.ndarray:
-        """Class ids, uint8 H x W (an alpha counts as foreground from 0.5 on)."""
-        return self.probability_KHW.argmax(0).to(torch.uint8).numpy()
+        """Class ids, H x W, uint8 (uint16 above 256 classes); an alpha counts from 0.5 on."""
+        kind = np.uint8 if len(self.probability_KHW) <= 256 else np.uint16
+        return self.probability_KHW.argmax(0).numpy().astype(kind)
 
     @property
     def alpha(self) -> np.ndarray:
@@ -45,7 +46,12 @@ class Prediction:
         return (1 - self.probability_KHW[0]).clamp(0, 1).numpy()
 
     def mask_image(self) -> Image.Image:
-        """Return the mask as a palette picture: ids for programs, colours for people."""
+        """Return the mask as a palette picture: ids for programs, colours for people.
+
+        Above 256 classes, more than a palette holds, it is a 16-bit grey picture of the ids.
+        """
+        if self.mask.dtype != np.uint8:
+            return Image.fromarray(self.mask)
         picture = Image.fromarray(self.mask, mode="P")
         picture.putpalette([value for colour in self.info.palette for value in colour])
         return picture

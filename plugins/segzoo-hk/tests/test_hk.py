@@ -106,8 +106,13 @@ def test_16_bit_grey_rgba_and_palette_files_are_read(hk_root):
     assert torch.equal(test[3].target, expected)
 
 
-def test_only_testing_is_no_root(hk_root):
+def test_test_pictures_alone_can_be_scored_but_not_trained_on(hk_root):
     for path in (hk_root / "training").iterdir():
+        path.unlink()
+    assert len(build(hk_root, "test")) == 4
+    with pytest.raises(MissingSplitError, match="has no `train` split"):
+        build(hk_root)
+    for path in (hk_root / "testing").iterdir():
         path.unlink()
     with pytest.raises(SegzooError, match="no `hk` data set in"):
         build(hk_root, "test")

@@ -84,10 +84,10 @@ def _find_all(root: Path, options: FolderOptions) -> dict[str, Pairs]:
     found = {split: pairs for split in SPLITS if (pairs := find_pairs(root, split, **where))}
     if not found and (pairs := find_pairs(root, "", **where)):
         found["train"] = pairs
-    if "train" not in found:
+    if not found:
         inside = sorted(child.name for child in root.iterdir())[:8]
         raise SegzooError(
-            f"no training pairs of images and masks in {root} "
+            f"no pairs of images and masks in {root} "
             f"(it {'holds ' + ', '.join(inside) if inside else 'is empty'})",
             "lay them out as images/ + masks/, train/images/ + train/masks/, train/ + trainannot/ "
             "or side by side as a.jpg + a_mask.png, or name the folders: "
@@ -101,7 +101,7 @@ def _choose(
 ) -> dict[str, tuple[Path, Path]]:
     if split in every and (split != "train" or "val" in every):
         return every[split].by_key
-    pairs = every["train"].by_key
+    pairs = every["train"].by_key if "train" in every and "val" not in every else {}
     train, val = carve(list(pairs), options.val)
     keys = {"train": train, "val": val, "test": []}[split]
     if not keys:

@@ -33,14 +33,14 @@ class LabelMap:
         Raises SegzooError naming the file for a value or colour that has no class.
         """
         values = _pack(mask) if mask.ndim == 3 else mask
-        if (mask.ndim == 3) != self.colours:
-            kinds = ("a colour mask", "a mask of class ids")
-            came, known = kinds if mask.ndim == 3 else kinds[::-1]
+        if mask.ndim == 3 and not self.colours:
             raise SegzooError(
-                f"{path} is {came}, but the classes are given for {known}",
+                f"{path} is a colour mask, others are not",
                 "save masks as 8-bit ids or palette PNG, or list the classes in a file with lines "
                 "`red green blue name` and give it as -O classes=FILE",
             )
+        if mask.ndim == 2 and self.colours:  # only greys in it, a wholly black one perhaps
+            values = mask.to(torch.int32) * 0x010101
         if not self.colours and values.dtype == torch.uint8:
             table = torch.full((256,), -1, dtype=torch.int16)
             for value, label in self.ids.items():
@@ -90,12 +90,8 @@ def find_labels(
     if binary:
         names = names or ("background", "foreground")
         return _named(names, {0: 0, 255: 1}, ignore, "0/255 masks, 255 is class 1")
-    if len(values) > 60 and max(values) >= 200 and not names:
-        raise SegzooError(
-            f"the masks hold {len(values)} different values up to {max(values)}, as soft mattes do",
-            "read them as mattes with -O target=alpha, as labels with -O threshold=127, or name "
-            "the classes with -O classes=a,b,c",
-        )
+    if not names:
+        _refuse_grey_levels([value for value in values if value != IGNORE], len(values))
     count = max((value for value in values if value != IGNORE), default=0) + 1
     names = names or tuple(f"class_{index}" for index in range(max(2, count)))
     label_map = _named(names, {index: index for index in range(len(names))}, ignore, "ids")
@@ -103,6 +99,26 @@ def find_labels(
     if unknown:
         raise SegzooError(_unknown_values(None, unknown, label_map), _advice(unknown, label_map))
     return label_map
+
+
+def _refuse_grey_levels(values: list[int], count: int) -> None:
+    """Refuse values that are not plausible ids 0, 1, 2, ...: soft, noisy or spread over 0..255."""
+    highest = max(values, default=0)
+    if highest < 64:
+        return
+    if count > 60 and highest >= 200:
+        raise SegzooError(
+            f"the masks hold {count} different values up to {highest}, as soft mattes do",
+            "read them as mattes with -O target=alpha, as labels with -O threshold=127, or name "
+            "the classes with -O classes=a,b,c",
+        )
+    if count < highest / 2:
+        shown = ", ".join(map(str, values[:6])) + (", ..." if len(values) > 6 else "")
+        raise SegzooError(
+            f"the masks hold the values {shown}: neither ids 0, 1, 2 nor 0 and 255",
+            "if they are 0/255 masks saved with loss, read them with -O threshold=127; if each "
+            "value is a class, list them in a file with lines `128 128 128 name`: -O classes=FILE",
+        )
 
 
 def parse_classes(text: str | None, root: Path) -> tuple[list[str], list[RGB]]:

@@ -100,5 +100,5 @@ def write_sample(root: Path) -> None:
 
 
 def _is_root(folder: Path) -> bool:
-    training = folder / "training"
-    return training.is_dir() and any(training.glob(f"*{SUFFIX}.png"))
+    """Either split makes a root: a folder of test pictures alone can be evaluated on."""
+    return any(any((folder / split).glob(f"*{SUFFIX}.png")) for split in set(FOLDERS.values()))
