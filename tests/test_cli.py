@@ -25,6 +25,19 @@ def test_listings_import_nothing_heavy(words):
     assert "HEAVY []" in result.stdout, result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("words", [["list"], ["show", "unet"], ["plugins", "--json"]])
+def test_listings_are_spared_what_typer_coerces_with(words):
+    code = (
+        "import sys, contextlib\n"
+        f"sys.argv = ['segzoo', *{words!r}]\n"
+        "from segzoo.cli import main\n"
+        "with contextlib.suppress(SystemExit):\n    main()\n"
+        "print('PYDANTIC', 'pydantic' in sys.modules, 'segzoo.config' in sys.modules)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "PYDANTIC False False" in result.stdout, result.stdout + result.stderr
+
+
 def test_list_names_everything():
     text = run_segzoo("list").stdout
     for name in (

@@ -3,6 +3,7 @@
 Commands import their heavy code when they run, so that help, listings and completion are instant.
 """
 
+import importlib
 import logging
 import os
 import sys
@@ -11,37 +12,57 @@ from typing import Any
 
 import typer
 
-from segzoo.cli import results, training, zoo
+from segzoo.cli.console import LightCommand, LightGroup
 from segzoo.errors import SegzooError
 
 _BAD_USE = 2
 
+COMMANDS = {
+    "list": "segzoo.cli.zoo:list_command",
+    "show": "segzoo.cli.zoo:show_command",
+    "plugins": "segzoo.cli.zoo:plugins_command",
+    "train": "segzoo.cli.training:train",
+    "evaluate": "segzoo.cli.results:evaluate_command",
+    "predict": "segzoo.cli.results:predict_command",
+    "inspect": "segzoo.cli.results:inspect_command",
+    "compare": "segzoo.cli.results:compare_command",
+}
+"""The core's commands, and where their functions are."""
 
-def make_app() -> typer.Typer:
-    """Build the typer application: the core's commands, then those of plugins."""
+
+def make_app(only: str = "") -> typer.Typer:
+    """Build the typer application: the core's commands, then those of plugins.
+
+    With the name of a core command in `only`, just that one: the others' modules and signatures
+    take a tenth of a second that `segzoo list` need not wait for.
+    """
     app = typer.Typer(
         name="segzoo",
+        cls=LightGroup,
         help="A plugin-based model zoo for semantic segmentation: any model on any data set.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        add_completion=only not in COMMANDS,
     )
-    app.command("list")(zoo.list_command)
-    app.command("show")(zoo.show_command)
-    app.command("plugins")(zoo.plugins_command)
-    app.command("train")(training.train_command())
-    app.command("evaluate")(results.evaluate_command)
-    app.command("predict")(results.predict_command)
-    app.command("inspect")(results.inspect_command)
-    app.command("compare")(results.compare_command)
-    _add_plugin_commands(app)
+    app.callback()(_root)  # keeps `segzoo list` a subcommand when it is the only one
+    for name in [only] if only in COMMANDS else COMMANDS:
+        module, _, attribute = COMMANDS[name].partition(":")
+        cls = LightCommand if module == "segzoo.cli.zoo" else None
+        app.command(name, cls=cls)(getattr(importlib.import_module(module), attribute))
+    if only not in COMMANDS:
+        _add_plugin_commands(app)
     return app
+
+
+def _root() -> None:
+    """A plugin-based model zoo for semantic segmentation: any model on any data set."""
 
 
 def main() -> None:
     """Run the command line; a SegzooError becomes two lines on stderr and exit status 2."""
     _set_up_logging()
     try:
-        make_app()()
+        make_app(only=sys.argv[1] if len(sys.argv) > 1 else "")()
     except SegzooError as error:
         _print_error(error)
         raise SystemExit(_BAD_USE) from (error if _debugging() else None)
@@ -57,10 +78,9 @@ def main() -> None:
 def _add_plugin_commands(app: typer.Typer) -> None:
     from segzoo.plugins import get_registry
 
-    own = {command.name for command in app.registered_commands}
     for entry in get_registry().all("commands"):
         unique = len(get_registry().find("commands", entry.spec.name)) == 1
-        name = entry.spec.name if unique and entry.spec.name not in own else entry.identity
+        name = entry.spec.name if unique and entry.spec.name not in COMMANDS else entry.identity
         app.command(
             name,
             help=entry.spec.summary,

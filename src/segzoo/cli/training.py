@@ -122,3 +122,7 @@ def _metavar(hint: Any, choices: tuple[Any, ...]) -> str:
     members = [member for member in get_args(hint) if member is not type(None)] or [hint]
     name = getattr(members[0], "__name__", "str")
     return {"str": "TEXT", "int": "N", "float": "X"}.get(name, "TEXT")
+
+
+train = train_command()
+"""The command's function."""
