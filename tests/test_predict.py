@@ -16,7 +16,7 @@ def trained(tmp_path_factory):
     """Train a small network on the stand-in of hk until it finds the figures."""
     out = tmp_path_factory.mktemp("trained") / "run"
     return segzoo.fit(
-        model="unet", data="hk", sample=True, size=64, epochs=10, workers=0, out=out, lr=3e-3,
+        model="unet", data="hk", sample=True, size=64, epochs=20, workers=0, out=out, lr=1e-2,
         model_options={"width": 8, "depth": 4, "norm": "batch"}, precision="fp32", progress=False,
     )  # fmt: skip
 
