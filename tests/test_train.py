@@ -66,7 +66,7 @@ def test_the_saved_config_trains_again_to_the_same_scores(hk_root, tmp_path):
 
 
 @pytest.mark.parametrize("changes", [{}, {"accumulate": 2, "ema": 0.0, "optimizer": "sgd"}])
-def test_resume_ends_with_the_same_weights(hk_root, tmp_path, changes):
+def test_resume_ends_with_the_same_weights(hk_root, tmp_path, caplog, changes):
     class Stop:
         def segzoo_epoch_end(self, run, epoch):
             if epoch == 3:
@@ -75,6 +75,7 @@ def test_resume_ends_with_the_same_weights(hk_root, tmp_path, changes):
     whole = train(hk_root, tmp_path / "a", epochs=5, **changes)
     with pytest.raises(KeyboardInterrupt):
         train(hk_root, tmp_path / "b", epochs=5, observers=[Stop()], **changes)
+    assert f"continue with `segzoo train --resume {tmp_path / 'b'}`" in caplog.text
     result = fit(resume=tmp_path / "b", progress=False)
     assert result.scores == whole.scores
     for name in ("best.safetensors", "last/state.safetensors"):

@@ -27,7 +27,7 @@ from segzoo.train.notify import Observers
 from segzoo.train.observers import standard_stream
 from segzoo.train.optim import WeightAverage, make_optimizer, make_schedule
 from segzoo.train.run import Run, RunResult
-from segzoo.train.state import StateKeeper, load_state
+from segzoo.train.state import StateKeeper, load_state, state_path
 
 log = logging.getLogger("segzoo")
 
@@ -80,6 +80,8 @@ def fit(
         result = fit_run(run, watching, StateKeeper())
     except BaseException as error:
         watching.fit_end(run, None, error)
+        if state_path(folder).is_file():
+            log.warning("stopped; continue with `segzoo train --resume %s`", folder)
         raise
     watching.fit_end(run, result, None)
     result = replace(result, disabled_observers=tuple(run.disabled_observers))
