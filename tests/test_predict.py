@@ -58,6 +58,12 @@ def test_any_size_of_picture(segmenter, size):
     assert torch.allclose(prediction.probability_KHW.sum(0), torch.ones(size), atol=1e-5)
 
 
+def test_16_bit_arrays_are_taken(segmenter):
+    deep = np.full((30, 20, 3), 200, dtype=np.uint16)
+    same = segmenter.predict(deep.astype(np.uint8)).alpha
+    assert np.allclose(segmenter.predict(deep).alpha, same, atol=1e-4)
+
+
 def test_more_classes_than_a_palette_holds(segmenter, tmp_path):
     probability = torch.zeros(300, 2, 2)
     probability[299] = 1

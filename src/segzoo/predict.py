@@ -50,9 +50,10 @@ class Prediction:
 
         Above 256 classes, more than a palette holds, it is a 16-bit grey picture of the ids.
         """
-        if self.mask.dtype != np.uint8:
-            return Image.fromarray(self.mask)
-        picture = Image.fromarray(self.mask, mode="P")
+        mask = self.mask
+        if mask.dtype != np.uint8:
+            return Image.fromarray(mask)
+        picture = Image.fromarray(mask, mode="P")
         picture.putpalette([value for colour in self.info.palette for value in colour])
         return picture
 
@@ -159,8 +160,9 @@ def as_pixels(image: Any) -> Tensor:
         array = image[..., None] if image.ndim == 2 else image
         if array.ndim != 3 or array.shape[2] > 64:
             raise SegzooError(f"an array {image.shape} is no picture", "give H x W x C or H x W")
-        return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+        image = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
     if isinstance(image, Tensor) and image.ndim == 3:
-        return image
+        # torch cannot resize uint16
+        return image.to(torch.float32) if image.dtype == torch.uint16 else image
     what = f"a tensor {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
     raise SegzooError(f"{what} is no picture", "give a path, a PIL picture, an array or C x H x W")
