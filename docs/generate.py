@@ -48,10 +48,11 @@ def hooks_page() -> str:
         parts.append(f"### {spec.__name__}\n\n{inspect.getdoc(spec)}\n")
         parts.append("| field | type | default |\n|---|---|---|")
         for field in dataclasses.fields(spec):
-            needed = field.default is dataclasses.MISSING
+            made = field.default_factory
+            value = field.default if made is dataclasses.MISSING else made()
             kind = field.type if isinstance(field.type, str) else _type_name(field.type)
             escaped = kind.replace("|", "\\|")
-            default = "required" if needed else f"`{field.default!r}`"
+            default = "required" if value is dataclasses.MISSING else f"`{value!r}`"
             parts.append(f"| `{field.name}` | `{escaped}` | {default} |")
         parts.append("")
     return "\n".join(parts).rstrip() + "\n"
@@ -59,7 +60,7 @@ def hooks_page() -> str:
 
 def _type_name(kind: object) -> str:
     name = getattr(kind, "__name__", "") if isinstance(kind, type) else ""
-    return name or re.sub(r"typing\.", "", str(kind))
+    return name or re.sub(r"typing\.|collections\.abc\.", "", str(kind))
 
 
 PAGES = {"cli.md": cli_page, "hooks.md": hooks_page}

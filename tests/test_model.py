@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from segzoo.errors import SegzooError
-from segzoo.model import Preprocess, create_model, normalization
+from segzoo.model import Preprocess, create_model, model_record, normalization
+from segzoo.options import options_dict
 
 SPEC = """
 from segzoo import ModelSpec
@@ -101,3 +102,38 @@ def test_preprocess_is_totensor_and_normalize():
     assert torch.allclose(made, torch.tensor([0.0, 1.0]))
     assert normalization("imagenet", 4) == ((0.5,) * 4, (0.5,) * 4)
     assert isinstance(Preprocess(mean, std, (0, 255)), nn.Module)
+
+
+CARRIED = """
+from dataclasses import dataclass
+from segzoo import ModelSpec, option
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    width: int = option(2, "channels")
+    start: str | None = option(None, "file of weights to start from")
+def segzoo_models():
+    return [ModelSpec(name="odd", summary="s", build="acme.net:build", stride=1, options=Options)]
+"""
+CARRIED_NET = """
+from torch import nn
+def build(*, in_channels, num_classes, options):
+    if options.start == "gone":
+        raise FileNotFoundError("the file is not read when weights are loaded")
+    network = nn.Conv2d(in_channels, num_classes, options.width)
+    network.saved_options = {saved}
+    return network
+"""
+
+
+def test_saved_options_take_the_place_of_those_that_were_given(install):
+    install("acme", CARRIED, files={"net.py": CARRIED_NET.format(saved='{"width": 3}')})
+    model = create_model("odd", options={"start": "there"})
+    assert model_record(model)["options"] == {"width": 3, "start": None}
+    assert options_dict(model.options) == {"width": 2, "start": "there"}
+
+
+@pytest.mark.parametrize("saved", ["3", "{'hight': 3}"])
+def test_saved_options_that_are_none_of_the_model_are_refused(install, saved):
+    install("acme", CARRIED, files={"net.py": CARRIED_NET.format(saved=saved)})
+    with pytest.raises(SegzooError, match=r"saved_options.* `acme/odd`|`acme/odd`: saved_options"):
+        model_record(create_model("odd"))

@@ -61,6 +61,12 @@ BROKEN = {
         "def segzoo_models(): return [ModelSpec(name='Big Name', summary='b', build='c:d')]\n",
         "lower-case",
     ),
+    "validate-exceptions": (
+        "from segzoo import ModelSpec\n"
+        "def segzoo_models():\n"
+        "    return [ModelSpec(name='a', summary='b', build='c:d', exceptions={'export': ''})]\n",
+        "exceptions must map checks to reasons",
+    ),
     "validate-reference": (
         "from segzoo import ModelSpec\n"
         "def segzoo_models(): return [ModelSpec(name='a', summary='b', build='here.there')]\n",

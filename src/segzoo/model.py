@@ -109,12 +109,27 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def saved_options(model: SegmentationModel) -> dict[str, Any]:
+    """Return the options that build the same network again, downloading and reading nothing.
+
+    They are those that were given, unless the network answers by an attribute `saved_options`.
+    Raises SegzooError where that is no dict of options of this model.
+    """
+    own = getattr(model.network, "saved_options", None)
+    if own is None:
+        return options_dict(model.options)
+    if not isinstance(own, Mapping):
+        raise SegzooError(f"{model.entry.owner}: saved_options is {own!r}, not a dict of options")
+    made = make_options(model.entry.spec.options, own, f"saved_options of {model.entry.owner}")
+    return options_dict(made)
+
+
 def model_record(model: SegmentationModel) -> dict[str, Any]:
     """Return what a weights file says of its model."""
     return {
         "identity": model.entry.identity,
         "version": model.entry.version,
-        "options": options_dict(model.options),
+        "options": saved_options(model),
         "in_channels": model.in_channels,
     }
 

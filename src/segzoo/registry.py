@@ -23,8 +23,19 @@ FIRST_PARTY = {
     "fcn8s": "segzoo-fcn",
     "hk": "segzoo-hk",
     "portraits": "segzoo-portraits",
+    "camvid": "segzoo-camvid",
+    "voc2012": "segzoo-torchvision",
+    "oxford-pet": "segzoo-torchvision",
+    "cityscapes": "segzoo-torchvision",
+    "sbd": "segzoo-torchvision",
+    "smp-": "segzoo-smp",
+    "tv-": "segzoo-torchvision",
+    "hf-": "segzoo-transformers",
 }
-"""Which first-party package provides a name, for the message when it is not installed."""
+"""Which first-party package provides a name, for the message when it is not installed.
+
+A key that ends in `-` stands for every name that begins so.
+"""
 
 SINGULAR = {
     "models": "model",
@@ -152,7 +163,8 @@ class Registry:
         names = [entry.spec.name for entry in entries]
         aliases = [alias for entry in entries for alias in getattr(entry.spec, "aliases", ())]
         hint = nearest(name, names + aliases)
-        package = FIRST_PARTY.get(name) or _distribution_of(name)
+        prefix = name[: name.find("-") + 1]
+        package = FIRST_PARTY.get(name) or FIRST_PARTY.get(prefix) or _distribution_of(name)
         if package and not any(plugin.distribution == package for plugin in self._plugins):
             hint += f"it comes with `pip install {package}`; "
         return f"{hint}there is: {listed(names)}{self.absent()}"

@@ -4,7 +4,8 @@ Nothing here imports torch, torchvision, timm or numpy, so that listing plugins 
 """
 
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from segzoo.options import options_fault
@@ -20,24 +21,31 @@ REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What all kinds have in common: a short name, one line about it, its code by reference."""
+    """What all kinds have in common: a short name, one line about it, its code by reference.
+
+    `exceptions` declares the checks of `segzoo.testing` that this part cannot pass, each with its
+    reason: ``{"export": "the matcher runs on the host"}``. They are printed, not hidden.
+    """
 
     kind: ClassVar[str] = ""
     references: ClassVar[tuple[str, ...]] = ("build",)
 
     name: str
     summary: str
+    exceptions: Mapping[str, str] = field(default_factory=dict)
 
     def fault(self) -> str:
         """Say what is wrong with this spec, in one line; ``""`` when it conforms."""
         who = f"{type(self).__name__} {self.name!r}"
-        for field in fields(self):
-            if field.type in (str, "str") and not isinstance(getattr(self, field.name), str):
-                return f"{who}: {field.name} must be a string"
+        for entry in fields(self):
+            if entry.type in (str, "str") and not isinstance(getattr(self, entry.name), str):
+                return f"{who}: {entry.name} must be a string"
         if not NAME.fullmatch(self.name):
             return f"{who}: a name is lower-case letters, digits, `-`, `_` and `.`"
         if not self.summary.strip():
             return f"{who}: the summary is empty"
+        if not _is_text_mapping(self.exceptions):
+            return f'{who}: exceptions must map checks to reasons, as in {{"export": "why"}}'
         for reference in self.references:
             value = getattr(self, reference)
             if value and not REFERENCE.fullmatch(value):
@@ -53,7 +61,9 @@ class ModelSpec(Spec):
     and returns logits_BKHW at the same size, or in training ``{"out": ..., "aux": ...}``. With
     `computes_loss`, forward takes (images, target) in training and returns
     ``{"out": ..., "loss": ...}``. A `stride` attribute on the module overrides the spec's, for
-    a stride that depends on options.
+    a stride that depends on options. A `saved_options` attribute, a dict, replaces the given
+    options in weights files: what builds the same network again without any other file, where
+    the given ones name pretrained weights or a configuration to read.
     """
 
     kind: ClassVar[str] = "models"
@@ -190,6 +200,12 @@ KINDS: dict[str, type[Spec]] = {
 def target_kinds(value: Any) -> tuple[str, ...]:
     """Return a spec's `target` or `targets` as a tuple, whichever way it was written."""
     return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _is_text_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(text, str) and text.strip() for pair in value.items() for text in pair
+    )
 
 
 def _target_fault(spec: Spec, value: Any) -> str:
