@@ -1,10 +1,17 @@
+import functools
+import logging
+import os
 import sys
+import warnings
+from pathlib import Path
 
 import pytest
 from helpers import load_only, run_segzoo
 
+from segzoo.config import make_config, recipe_names, with_typed_options
 from segzoo.errors import SegzooError
-from segzoo.plugins import get_manager, get_registry
+from segzoo.losses import make_loss
+from segzoo.plugins import get_manager, get_registry, signature_fault
 
 GOOD = """
 from segzoo import ModelSpec
@@ -48,8 +55,34 @@ BROKEN = {
         "def segzoo_epoch_end(run, epoch, metrics, colour): pass\n",
         "colour",
     ),
+    "register-default": (
+        "def segzoo_epoch_end(run, epoch=0): pass\n",
+        "segzoo_epoch_end gives `epoch` a default, and would never get another value: write "
+        "`segzoo_epoch_end(run, epoch, metrics)`, or fewer of these",
+    ),
+    "register-keyword": ("def segzoo_fit_start(*, run): pass\n", "takes `run` by keyword only"),
+    "register-args": ("def segzoo_fit_start(*given): pass\n", "takes `*given`"),
+    "register-kwargs": ("def segzoo_fit_start(**given): pass\n", "takes `**given`"),
+    "register-cache": (
+        "def segzoo_models(cache={}): return []\n",
+        "takes `cache`, which this hook does not have: write `segzoo_models()`",
+    ),
+    "register-marked": (
+        "from segzoo import hookimpl\n"
+        "@hookimpl(specname='segzoo_fit_start')\ndef started(run, colour): pass\n",
+        "started takes `colour`",
+    ),
+    "register-async": ("async def segzoo_fit_start(run): pass\n", "`async def`"),
+    "register-yield": ("def segzoo_fit_start(run): yield\n", "has a `yield`"),
+    "register-value": ("segzoo_models = []\n", "segzoo_models is a list, not a function"),
     "check_pending": ("def segzoo_modles(): return []\n", "segzoo_modles"),
     "collect": ("def segzoo_models(): raise RuntimeError('no luck')\n", "no luck"),
+    "collect-exit": ("import sys\ndef segzoo_models(): sys.exit(3)\n", "SystemExit: 3"),
+    "collect-mute": (
+        "class Mute(Exception):\n    def __str__(self): raise ValueError\n"
+        "def segzoo_models(): raise Mute\n",
+        "Mute",
+    ),
     "collect-type": ("def segzoo_models(): return [3]\n", "not a ModelSpec"),
     "collect-list": (
         "from segzoo import ModelSpec\n"
@@ -60,6 +93,12 @@ BROKEN = {
         "from segzoo import ModelSpec\n"
         "def segzoo_models(): return [ModelSpec(name='Big Name', summary='b', build='c:d')]\n",
         "lower-case",
+    ),
+    "validate-aliases": (
+        "from segzoo import ModelSpec\n"
+        "def segzoo_models():\n"
+        "    return [ModelSpec(name='a', summary='b', build='segzoo.model:x', aliases=None)]\n",
+        "aliases must be a tuple of names",
     ),
     "validate-exceptions": (
         "from segzoo import ModelSpec\n"
@@ -156,6 +195,25 @@ def test_two_plugins_with_one_name_are_an_error_that_names_both(install):
     with pytest.raises(SegzooError, match=r"2 plugins: `acme/twin` and `bolt/twin`"):
         get_registry().get("models", "twin")
     assert get_registry().get("models", "bolt/twin").distribution == "bolt"
+    for identity in ("acme/acme", "bolt/bolt"):
+        assert plugin_named(identity).warnings == [
+            "model `twin` is another plugin's too: say `acme/twin` or `bolt/twin`"
+        ]
+
+
+def test_the_defaults_are_not_made_ambiguous_by_another_package(install):
+    source = good("linknet", "acme") + (
+        "from segzoo import LossSpec\n"
+        "def segzoo_losses():\n"
+        "    return [LossSpec(name=name, summary='s', build='acme.net:build')\n"
+        "            for name in ('ce', 'dice')]\n"
+    )
+    install("acme", source, files={"net.py": NET})
+    for recipe in recipe_names():
+        config = with_typed_options(make_config({}, recipe=recipe))
+        make_loss(config.loss, classes=("a", "b"), ignore_index=None, target="labels")
+    with pytest.raises(SegzooError, match="2 plugins: `acme/dice` and `segzoo/dice`"):
+        make_loss("dice", classes=("a", "b"), ignore_index=None, target="labels")
 
 
 def test_two_distributions_may_use_one_entry_point_name(install, tmp_path):
@@ -218,3 +276,127 @@ def test_commands_of_plugins_appear_in_help_and_run(install):
     assert "Say hello." in run_segzoo("--help").stdout
     assert run_segzoo("greet", "you", "--loud").stdout == "hello you True\n"
     assert "--loud" in run_segzoo("greet", "--help").stdout
+
+
+def test_arguments_that_a_hook_does_have_are_no_fault():
+    def decorated(function):
+        @functools.wraps(function)
+        def inner(*args, **kwargs):
+            return function(*args, **kwargs)
+
+        return inner
+
+    @decorated
+    def segzoo_epoch_end(metrics, run):
+        pass
+
+    assert signature_fault(segzoo_epoch_end) == ""
+    assert "write `segzoo_epoch_end(run, epoch, metrics)`" in signature_fault(
+        lambda other: None, "segzoo_epoch_end"
+    )
+
+
+def test_ctrl_c_stops_also_while_plugins_are_loaded(install):
+    install("acme", "raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        get_manager()
+
+
+def test_a_plugin_without_hooks_is_told_so(install):
+    install("acme", "from segzoo import ModelSpec\ndef models(): return []\n")
+    assert plugin_named("acme/acme").warnings == ["no function in acme.plugin begins with segzoo_"]
+
+
+def test_one_module_is_one_plugin(install, tmp_path):
+    install("acme", "def segzoo_fit_start(run): pass\n")
+    points = tmp_path / "site" / "acme-1.0.dist-info" / "entry_points.txt"
+    points.write_text("[segzoo.v1]\nfirst = acme.plugin\nsecond = acme.plugin\nthird = a b\n")
+    assert plugin_named("acme/first").status == "ok"
+    assert plugin_named("acme/second").reason == "acme.plugin is the plugin acme/first already"
+    assert plugin_named("acme/third").reason == (
+        "its entry point is 'a b', not the name of a module"
+    )
+
+
+def test_a_package_for_two_api_majors_is_listed_once(install, tmp_path):
+    install("acme", good("shiny", "acme"), files={"net.py": NET})
+    points = tmp_path / "site" / "acme-1.0.dist-info" / "entry_points.txt"
+    points.write_text("[segzoo.v1]\nacme = acme.plugin\n[segzoo.v2]\nacme = acme.later\n")
+    assert [p.status for p in get_manager().plugins if p.distribution == "acme"] == ["ok"]
+
+
+def test_the_copy_that_is_imported_is_the_one_that_counts(install, tmp_path, monkeypatch):
+    install("acme", good("shiny", "acme"), files={"net.py": NET})
+    hidden = tmp_path / "later" / "acme-0.1.dist-info"
+    hidden.mkdir(parents=True)
+    (hidden / "METADATA").write_text("Name: Acme\nVersion: 0.1\n")
+    (hidden / "entry_points.txt").write_text("[segzoo.v1]\nold = acme.old\n")
+    monkeypatch.syspath_prepend(str(hidden.parent))
+    sys.path.append(sys.path.pop(0))
+    get_manager.cache_clear()
+    found = [(p.identity, p.version) for p in get_manager().plugins if p.distribution == "acme"]
+    assert found == [("acme/acme", "1.0")]
+
+
+def test_an_egg_info_is_a_package_too(install, tmp_path):
+    install("acme", good("shiny", "acme"), files={"net.py": NET})
+    site = tmp_path / "site"
+    (site / "acme-1.0.dist-info").rename(site / "acme.egg-info")
+    (site / "acme.egg-info" / "METADATA").rename(site / "acme.egg-info" / "PKG-INFO")
+    assert plugin_named("acme/acme").status == "ok"
+
+
+DAMAGED = {
+    "no equals sign": (b"[segzoo.v1]\nwhatever\n", "entry_points.txt cannot be read"),
+    "no text": (b"[segzoo.v1]\n\xff = x\n", "entry_points.txt cannot be read ('utf-8' codec"),
+    "another's": (b"[console_scripts]\n\xff = x\n", ""),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_damaged_entry_points_are_told_and_hurt_no_other_plugin(install, tmp_path, case):
+    points, reason = DAMAGED[case]
+    install("acme", good("shiny", "acme"), files={"net.py": NET})
+    install("torn", "")
+    (tmp_path / "site" / "torn-1.0.dist-info" / "entry_points.txt").write_bytes(points)
+    listing = run_segzoo("list")
+    assert listing.returncode == 0, listing.stderr
+    assert " shiny " in listing.stdout
+    assert ("not loaded: torn/? is broken (metadata): " in listing.stdout) == bool(reason)
+    assert reason in listing.stdout
+    assert ("pip install --force-reinstall torn" in listing.stdout) == bool(reason)
+
+
+def test_a_nameless_package_is_broken_under_the_name_of_its_folder(install, tmp_path):
+    install("acme-nets", good("shiny", "acme-nets"), files={"net.py": NET})
+    (tmp_path / "site" / "acme_nets-1.0.dist-info" / "METADATA").unlink()
+    plugin = plugin_named("acme-nets/acme-nets")
+    assert (plugin.status, plugin.phase) == ("broken", "metadata")
+    assert "pip install --force-reinstall acme-nets" in plugin.reason
+    assert "acme_nets.plugin" not in sys.modules
+
+
+def test_loading_leaves_the_process_as_it_was(install, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LEFT", raising=False)
+    install(
+        "acme",
+        "import logging, os, random, warnings\n"
+        "print('loud')\n"
+        "warnings.simplefilter('error')\n"
+        "logging.basicConfig(level=1, force=True); logging.disable(50)\n"
+        "logging.getLogger('segzoo').disabled = True\n"
+        "os.chdir('/'); os.environ['LEFT'] = '1'\n"
+        "def segzoo_models():\n    os.chdir('/'); print('louder')\n    return []\n",
+    )
+    root = logging.getLogger()
+    before = root.level, root.handlers[:], warnings.filters[:]
+    try:
+        plugin = plugin_named("acme/acme")
+    finally:
+        os.environ.pop("LEFT", None)
+    assert (root.level, root.handlers, warnings.filters) == before
+    assert logging.getLogger("segzoo").isEnabledFor(logging.WARNING)
+    assert Path.cwd() == tmp_path
+    assert capsys.readouterr() == ("", "loud\nlouder\n")
+    assert plugin.warnings == ["changes the environment for all: LEFT"]

@@ -24,8 +24,8 @@ Size = tuple[int, int]
 class RunConfig:
     """Everything that decides a training. Sizes are (height, width) in pixels."""
 
-    model: str = option("linknet", "architecture, by name or `distribution/name`")
-    data: str = option("portraits", "data set, by name or `distribution/name`")
+    model: str = option("segzoo-linknet/linknet", "architecture, by name or `distribution/name`")
+    data: str = option("segzoo-portraits/portraits", "data set, by name or `distribution/name`")
     root: str | None = option(None, "folder of the data set")
     sample: bool = option(False, "train on a small generated stand-in of the data set")
     recipe: str = option("default", "named settings to start from: default, tutorial")
@@ -38,7 +38,8 @@ class RunConfig:
     augment: Literal["none", "light"] = option(
         "light", "random changes of the training pictures: flips, brightness and contrast"
     )
-    loss: str = option("ce + dice", "loss, or a weighted sum such as `ce + 0.5*dice`")
+    # Full names, so that no other package can make the defaults ambiguous.
+    loss: str = option("segzoo/ce + segzoo/dice", "loss, or a weighted sum such as `ce + 0.5*dice`")
     aux_weight: float = option(0.4, "weight of a model's auxiliary output", minimum=0)
     optimizer: str = option("adamw", "adam, adamw, sgd, or any optimizer of timm by name")
     lr: float = option(1e-3, "peak learning rate", minimum=0)

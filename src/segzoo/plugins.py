@@ -1,8 +1,9 @@
-"""Finding and loading plugins: one at a time, phase by phase, so that none can hurt the others.
+"""Loading plugins: one at a time, phase by phase, so that none can hurt the others.
 
-Phases: gate (API major, SEGZOO_DISABLE), import, register (signatures), check_pending (misspelt
-hooks), collect (the specs are asked for), validate (and are well-formed). A plugin that fails a
-phase is kept in the list as broken, with the phase and the reason, and provides nothing.
+Phases: metadata (the package says its name), gate (API major, SEGZOO_DISABLE), import, register
+(signatures), check_pending (misspelt hooks), collect (the specs are asked for), validate (and are
+well-formed). A plugin that fails a phase is kept in the list as broken, with the phase and the
+reason, and provides nothing.
 
 Environment, read when the manager is made: ``SEGZOO_DISABLE=a,b`` leaves plugins out (by entry
 point, distribution or both), ``SEGZOO_NO_PLUGINS=1`` leaves all but the core's own out,
@@ -10,55 +11,25 @@ point, distribution or both), ``SEGZOO_NO_PLUGINS=1`` leaves all but the core's 
 """
 
 import functools
-import importlib
-import importlib.metadata
-import importlib.util
 import inspect
 import os
-import re
 import traceback
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from types import ModuleType
+from typing import Any
 
 import pluggy
 
 from segzoo import hookspecs
-from segzoo.errors import SegzooError
-from segzoo.registry import Registry
-from segzoo.specs import Spec
-
-API_MAJOR = 1
-GROUP = f"segzoo.v{API_MAJOR}"
-CORE = "segzoo"
-_ANY_GROUP = re.compile(r"segzoo\.v(\d+)")
-
-
-@dataclass
-class Plugin:
-    """One entry point: where it comes from, how far its loading came, what it provides."""
-
-    name: str
-    distribution: str
-    version: str
-    module: str
-    api_major: int = API_MAJOR
-    status: str = "ok"  # ok, broken, disabled or incompatible
-    phase: str = ""
-    reason: str = ""
-    traceback: str = ""
-    hooks: list[str] = field(default_factory=list)
-    provides: dict[str, list[str]] = field(default_factory=dict)
-    implementation: ModuleType | None = None
-
-    @property
-    def identity(self) -> str:
-        """``distribution/entry-point``, unique among the installed plugins."""
-        return f"{self.distribution}/{self.name}"
-
-
-class _PhaseError(Exception):
-    """A plugin does not conform; the text is the one-line reason."""
+from segzoo.checks import HOOKS, spec_fault
+from segzoo.checks import signature_fault as signature_fault
+from segzoo.entrypoints import API_MAJOR, CORE, describe, find_plugins
+from segzoo.entrypoints import Plugin as Plugin
+from segzoo.errors import SegzooError, listed, nearest
+from segzoo.isolation import PluginError, contained, one_line, traced
+from segzoo.registry import SINGULAR, Entry, Registry
+from segzoo.specs import KINDS, Spec
 
 
 class Manager(pluggy.PluginManager):
@@ -71,71 +42,125 @@ class Manager(pluggy.PluginManager):
         self.registry = Registry(self.plugins)
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> "pluggy.HookimplOpts | None":
-        """Take module functions with the prefix ``segzoo_`` as hooks, marked or not."""
+        """Take functions with the prefix ``segzoo_`` as hooks, marked or not.
+
+        Raises PluginError for one whose arguments pluggy would not or could not pass.
+        """
         options = super().parse_hookimpl_opts(plugin, name)
-        is_hook = name.startswith("segzoo_") and inspect.isroutine(getattr(plugin, name, None))
-        if options is None and is_hook:
-            return pluggy.HookimplOpts(
-                wrapper=False,
-                hookwrapper=False,
-                optionalhook=False,
-                tryfirst=False,
-                trylast=False,
-                specname=None,
-            )
+        if options is None and name.startswith("segzoo_"):
+            value = getattr(plugin, name, None)
+            if inspect.isroutine(value):
+                options = _unmarked()
+            elif name in HOOKS and isinstance(plugin, ModuleType):
+                raise PluginError(f"{name} is a {type(value).__name__}, not a function")
+        hook = (options["specname"] or name) if options else ""
+        if hook in HOOKS and (fault := signature_fault(getattr(plugin, name), hook)):
+            raise PluginError(f"{name} {fault}")
         return options
 
-    def load(self, entry_points: Iterable[importlib.metadata.EntryPoint]) -> None:
+    def check_pending(self) -> None:
+        """Raise PluginError for a function with the prefix ``segzoo_`` that is no hook."""
+        for hook in vars(self.hook).values():
+            if isinstance(hook, pluggy.HookCaller) and not hook.has_spec():
+                if all(implementation.optionalhook for implementation in hook.get_hookimpls()):
+                    continue
+                meant = nearest(hook.name, HOOKS).strip() or f"hooks are {listed(HOOKS)}"
+                raise PluginError(f"{hook.name} is no hook: {meant}")
+
+    def load(self, entry_points: Iterable[EntryPoint]) -> None:
         """Load each entry point through all phases, in the order of their identities."""
-        found = [(_describe(entry_point), entry_point) for entry_point in entry_points]
-        for plugin, entry_point in sorted(found, key=lambda pair: _order(pair[0])):
+        self._load((describe(entry_point), entry_point) for entry_point in entry_points)
+
+    def load_installed(self) -> None:
+        """Load the plugins of all installed packages."""
+        self._load(find_plugins())
+
+    def _load(self, found: Iterable[tuple[Plugin, EntryPoint | None]]) -> None:
+        ordered = sorted(found, key=lambda pair: _order(pair[0]))
+        ours = {plugin.identity for plugin, _ in ordered if plugin.api_major == API_MAJOR}
+        for plugin, entry_point in ordered:
+            if plugin.api_major != API_MAJOR and plugin.identity in ours:
+                continue  # the package serves both, and its entry point for this API is loaded
             self.plugins.append(plugin)
-            self._load_one(plugin, entry_point)
+            if entry_point is not None and plugin.status == "ok":
+                self._load_one(plugin, entry_point)
             if plugin.status == "broken" and _flag("SEGZOO_STRICT"):
                 raise SegzooError(
                     f"plugin {plugin.identity} is broken ({plugin.phase}): {plugin.reason}",
                     "SEGZOO_STRICT is set; unset it to go on without this plugin",
                 )
+        self._warn_of_clashes()
 
-    def _load_one(self, plugin: Plugin, entry_point: importlib.metadata.EntryPoint) -> None:
+    def _load_one(self, plugin: Plugin, entry_point: EntryPoint) -> None:
         # BaseException, because a plugin that calls sys.exit() at import must not end the CLI.
         try:
             plugin.phase = "gate"
             if not _passes_gate(plugin):
                 return
             plugin.phase = "import"
-            module = entry_point.load()
+            with traced(plugin), contained(plugin, heavy="at the top", slow="to import"):
+                implementation = _import(entry_point)
+            if other := self.get_name(implementation):
+                raise PluginError(f"{plugin.module} is the plugin {other} already")
             plugin.phase = "register"
             trial = Manager()
-            trial.register(module, plugin.identity)
-            plugin.hooks = sorted(caller.name for caller in trial.get_hookcallers(module) or ())
+            trial.register(implementation, plugin.identity)
+            callers = trial.get_hookcallers(implementation) or ()
+            plugin.hooks = sorted(caller.name for caller in callers)
             plugin.phase = "check_pending"
             trial.check_pending()
             plugin.phase = "collect"
-            specs = list(_collect(trial))
+            with contained(plugin, heavy="in its hooks", slow="to say what it provides"):
+                specs = list(_collect(trial))
             plugin.phase = "validate"
             for spec in specs:
-                _validate(spec)
+                if fault := spec_fault(spec):
+                    raise PluginError(fault)
             self.registry.add(plugin.distribution, plugin.version, specs)
-            self.register(module, plugin.identity)
+            self.register(implementation, plugin.identity)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             plugin.status = "broken"
-            plugin.reason = _one_line(error)
+            plugin.reason = one_line(error)
             plugin.traceback = "".join(traceback.format_exception(error))
             return
         plugin.phase = ""
-        plugin.implementation = module
+        plugin.implementation = implementation
         for spec in specs:
             plugin.provides.setdefault(spec.kind, []).append(spec.name)
+        if not plugin.hooks:
+            plugin.warnings.append(f"no function in {plugin.module} begins with segzoo_")
+
+    def _warn_of_clashes(self) -> None:
+        """Tell the plugins that share a short name how each part is asked for nevertheless."""
+        for kind in KINDS:
+            owners: dict[str, list[Entry]] = {}
+            for entry in self.registry.all(kind):
+                for name in {entry.spec.name, *getattr(entry.spec, "aliases", ())}:
+                    owners.setdefault(name, []).append(entry)
+            for name, entries in sorted(owners.items()):
+                if len(entries) > 1:
+                    full = " or ".join(f"`{entry.identity}`" for entry in entries)
+                    self._warn(
+                        kind,
+                        entries,
+                        f"{SINGULAR[kind]} `{name}` is another plugin's too: say {full}",
+                    )
+
+    def _warn(self, kind: str, entries: list[Entry], text: str) -> None:
+        identities = {entry.identity for entry in entries}
+        for plugin in self.plugins:
+            own = {f"{plugin.distribution}/{name}" for name in plugin.provides.get(kind, ())}
+            if own & identities and text not in plugin.warnings:
+                plugin.warnings.append(text)
 
 
 @functools.cache
 def get_manager() -> Manager:
     """Return the process's manager, loading all installed plugins at the first call."""
     manager = Manager()
-    manager.load(_installed())
+    manager.load_installed()
     return manager
 
 
@@ -144,29 +169,22 @@ def get_registry() -> Registry:
     return get_manager().registry
 
 
-def _installed() -> Iterator[importlib.metadata.EntryPoint]:
-    """Yield the entry points of every API major, the core's own among them."""
-    entry_points = importlib.metadata.entry_points()
-    for group in sorted(entry_points.groups):
-        if _ANY_GROUP.fullmatch(group):
-            yield from entry_points.select(group=group)
-
-
-def _describe(entry_point: importlib.metadata.EntryPoint) -> Plugin:
-    match = _ANY_GROUP.fullmatch(entry_point.group)
-    distribution = entry_point.dist
-    return Plugin(
-        name=entry_point.name,
-        distribution=_normalised(distribution.name) if distribution else "unknown",
-        version=distribution.version if distribution else "0",
-        module=entry_point.value,
-        api_major=int(match.group(1)) if match else API_MAJOR,
+def _unmarked() -> pluggy.HookimplOpts:
+    """Return what a bare ``@hookimpl`` would mark a function with."""
+    return pluggy.HookimplOpts(
+        wrapper=False,
+        hookwrapper=False,
+        optionalhook=False,
+        tryfirst=False,
+        trylast=False,
+        specname=None,
     )
 
 
-def _normalised(name: str) -> str:
-    """Return a distribution's name as PEP 503 spells it, so that an identity has one form."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _import(entry_point: EntryPoint) -> Any:
+    if EntryPoint.pattern.match(entry_point.value) is None:
+        raise PluginError(f"its entry point is {entry_point.value!r}, not the name of a module")
+    return entry_point.load()
 
 
 def _order(plugin: Plugin) -> tuple[bool, str, str]:
@@ -197,29 +215,8 @@ def _collect(trial: Manager) -> Iterator[Spec]:
     for hook, expected in hookspecs.DISCOVERY_HOOKS.items():
         for specs in getattr(trial.hook, hook)():
             if isinstance(specs, Spec) or not isinstance(specs, Iterable):
-                raise _PhaseError(f"{hook} must return a list of {expected.__name__}")
+                raise PluginError(f"{hook} must return a list of {expected.__name__}")
             for spec in specs:
                 if not isinstance(spec, expected):
-                    raise _PhaseError(f"{hook} returned {spec!r}, not a {expected.__name__}")
+                    raise PluginError(f"{hook} returned {spec!r}, not a {expected.__name__}")
                 yield spec
-
-
-def _validate(spec: Spec) -> None:
-    fault = spec.fault()
-    if fault:
-        raise _PhaseError(fault)
-    for reference in spec.references:
-        package = getattr(spec, reference).split(":")[0].split(".")[0]
-        # Only the top-level package is looked for: finding a submodule would import its parents.
-        if package and importlib.util.find_spec(package) is None:
-            raise _PhaseError(
-                f"{type(spec).__name__} {spec.name!r}: {reference} names the package "
-                f"`{package}`, which is not installed"
-            )
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, (_PhaseError, SegzooError)):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -80,6 +80,11 @@ class ModelSpec(Spec):
         """Say what is wrong with this spec, in one line; ``""`` when it conforms."""
         if not isinstance(self.stride, int) or self.stride < 1:
             return f"ModelSpec {self.name!r}: stride must be a whole number >= 1"
+        # They are looked through for every name that a user gives, also another plugin's.
+        if not isinstance(self.aliases, (tuple, list)) or not all(
+            isinstance(alias, str) and NAME.fullmatch(alias) for alias in self.aliases
+        ):
+            return f"ModelSpec {self.name!r}: aliases must be a tuple of names"
         return super().fault()
 
 

@@ -1,5 +1,7 @@
 """``segzoo evaluate``, ``predict``, ``inspect`` and ``compare``: what to do with weights."""
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,20 +40,21 @@ def evaluate_command(
     from segzoo.evaluate import evaluate_weights
 
     options = parse_pairs(o, "-O")
-    scores = evaluate_weights(
-        weights,
-        data=data,
-        root=root or options.pop("root", None),
-        split=split,
-        options=options,
-        sample=sample,
-        size=size,
-        full_size=full_size,
-        metrics=metrics,
-        batch_size=batch_size,
-        device=device,
-        precision=precision,
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # what plugins print stays out of the JSON
+        scores = evaluate_weights(
+            weights,
+            data=data,
+            root=root or options.pop("root", None),
+            split=split,
+            options=options,
+            sample=sample,
+            size=size,
+            full_size=full_size,
+            metrics=metrics,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+        )
     if json:
         print_json(scores)
         return
@@ -72,7 +75,10 @@ def predict_command(
     """Segment pictures of any size: writes a mask, an overlay and a transparent cut-out each."""
     from segzoo.predict_files import predict_files
 
-    written = predict_files(weights, pictures, out, size=size, device=device, precision=precision)
+    with contextlib.redirect_stdout(sys.stderr):
+        written = predict_files(
+            weights, pictures, out, size=size, device=device, precision=precision
+        )
     if json:
         print_json(written)
         return

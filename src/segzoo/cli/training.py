@@ -1,5 +1,6 @@
 """``segzoo train``: every field of RunConfig is a flag, with its help."""
 
+import contextlib
 import inspect
 import json as json_module
 import sys
@@ -85,7 +86,8 @@ def run_training(values: dict[str, Any]) -> None:
     from segzoo.train.fit import fit
 
     stream = sys.stderr if as_json else sys.stdout
-    result = fit(config, resume=resume, stream=stream, **settings)
+    with contextlib.redirect_stdout(stream):  # what plugins print stays out of the JSON
+        result = fit(config, resume=resume, stream=stream, **settings)
     if as_json:
         print(json_module.dumps(result.as_dict(), indent=2))
         return
@@ -95,8 +97,8 @@ def run_training(values: dict[str, Any]) -> None:
         if result.monitor in result.scores[split]
     )
     print(f"best epoch {result.best_epoch}: {result.monitor} {scores}")
-    if result.disabled_observers:
-        print(f"disabled observers: {', '.join(result.disabled_observers)}")
+    for name, error in result.observer_errors.items():
+        print(f"disabled observer: {name} raised {error}")
     print(f"weights: {result.weights}")
 
 

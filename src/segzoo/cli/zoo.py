@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from segzoo.cli import COMMANDS
 from segzoo.cli.console import JSON_HELP, print_json, print_table
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.options import option_infos
@@ -73,10 +74,11 @@ def plugins_command(
     if json:
         print_json([_plugin_record(plugin) for plugin in plugins])
         return
-    print_table(
-        ("plugin", "version", "status", "provides"),
-        [(plugin.identity, plugin.version, plugin.status, _provides(plugin)) for plugin in plugins],
-    )
+    rows = [
+        (plugin.identity, plugin.version, plugin.status, "\n".join(_told(plugin)))
+        for plugin in plugins
+    ]
+    print_table(("plugin", "version", "status", "provides, or why not"), rows)
 
 
 def _explain(plugins: list[Plugin], name: str) -> None:
@@ -89,8 +91,24 @@ def _explain(plugins: list[Plugin], name: str) -> None:
         if plugin.reason:
             where = f" in phase {plugin.phase}" if plugin.phase else ""
             print(f"{plugin.reason}{where}")
+        for warning in _warnings(plugin):
+            print(f"warning: {warning}")
         if plugin.traceback:
             print(plugin.traceback)
+
+
+def _told(plugin: Plugin) -> list[str]:
+    """Return what is said of a plugin in lines: what it provides or why not, and the warnings."""
+    lines = [_provides(plugin), *(f"warning: {warning}" for warning in _warnings(plugin))]
+    return [line for line in lines if line]
+
+
+def _warnings(plugin: Plugin) -> list[str]:
+    hidden = [name for name in plugin.provides.get("commands", ()) if name in COMMANDS]
+    return plugin.warnings + [
+        f"`segzoo {name}` is the core's command; this one is `segzoo {plugin.distribution}/{name}`"
+        for name in hidden
+    ]
 
 
 def _provides(plugin: Plugin) -> str:
@@ -117,6 +135,8 @@ def _plugin_record(plugin: Plugin) -> dict[str, Any]:
         "reason": plugin.reason,
         "hooks": plugin.hooks,
         "provides": plugin.provides,
+        "seconds": round(plugin.seconds, 4),
+        "warnings": _warnings(plugin),
     }
 
 

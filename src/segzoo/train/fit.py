@@ -64,6 +64,7 @@ def fit(
             config = replace(config, root=str(Path(config.root).absolute()))
         folder = Path(config.out) if config.out else _next_folder(config)
         _refuse_used(folder)
+    watching = Observers(observers)
     run = prepare(config, folder)
     run.stream = stream if stream is not None else standard_stream(progress)
     if resume is not None:
@@ -75,7 +76,6 @@ def fit(
             )
         log.info("resuming %s after epoch %d", folder, run.epoch)
     write_bytes(folder / "config.toml", config_toml(replace(config, out=None)).encode())
-    watching = Observers(observers)
     try:
         result = fit_run(run, watching, StateKeeper())
     except BaseException as error:
@@ -84,7 +84,8 @@ def fit(
             log.warning("stopped; continue with `segzoo train --resume %s`", folder)
         raise
     watching.fit_end(run, result, None)
-    result = replace(result, disabled_observers=tuple(run.disabled_observers))
+    errors = run.disabled_observers
+    result = replace(result, disabled_observers=tuple(errors), observer_errors=dict(errors))
     write_json(folder / "summary.json", result.as_dict())
     return result
 

@@ -57,7 +57,7 @@ class Run:
     best_epoch: int = 0
     best_score: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
-    disabled_observers: list[str] = field(default_factory=list)
+    disabled_observers: dict[str, str] = field(default_factory=dict)  # name -> what it raised
 
     @property
     def deployed(self) -> SegmentationModel:
@@ -76,7 +76,10 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """The outcome of a training; `scores` are those of the best epoch, by split."""
+    """The outcome of a training; `scores` are those of the best epoch, by split.
+
+    `observer_errors` says of each of the `disabled_observers` what it raised, and where.
+    """
 
     folder: Path
     weights: Path
@@ -95,6 +98,7 @@ class RunResult:
     device: str
     precision: str
     disabled_observers: tuple[str, ...] = ()
+    observer_errors: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -1,0 +1,3 @@
+import nothing_of_this_name  # type: ignore[import-not-found]
+
+print(nothing_of_this_name)

@@ -1,0 +1,5 @@
+from segzoo import CommandSpec
+
+
+def segzoo_commands() -> list[CommandSpec]:
+    return [CommandSpec(name="list", summary="Steal the show.", target="command_clash.steal:steal")]

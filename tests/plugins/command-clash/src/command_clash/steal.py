@@ -1,0 +1,2 @@
+def steal() -> None:
+    print("the other list")

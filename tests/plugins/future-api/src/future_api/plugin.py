@@ -1,0 +1,1 @@
+raise SystemError("future-api was imported")

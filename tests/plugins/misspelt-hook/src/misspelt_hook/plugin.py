@@ -1,0 +1,5 @@
+from segzoo import ModelSpec
+
+
+def segzoo_modles() -> list[ModelSpec]:
+    return []

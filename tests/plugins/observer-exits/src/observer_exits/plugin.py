@@ -1,0 +1,5 @@
+import sys
+
+
+def segzoo_checkpoint_saved() -> None:
+    sys.exit("the disk is mine")
