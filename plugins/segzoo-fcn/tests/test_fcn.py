@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from segzoo.testing import ModelConformance
 from segzoo_fcn.network import FCN, Upsample, build_fcn8s, build_fcn16s, build_fcn32s
 from segzoo_fcn.plugin import FCNOptions, segzoo_models
 
@@ -145,3 +146,21 @@ def test_models_name_their_builders():
     assert [model.build for model in segzoo_models()] == [
         f"segzoo_fcn.network:{build.__name__}" for build in BUILDERS.values()
     ]
+
+
+SMALL_FCN = {"width": 8, "fc_channels": 64, "norm": "batch"}
+
+
+class TestFCN32s(ModelConformance):
+    model = "segzoo-fcn/fcn32s"
+    options = SMALL_FCN
+
+
+class TestFCN16s(ModelConformance):
+    model = "segzoo-fcn/fcn16s"
+    options = SMALL_FCN
+
+
+class TestFCN8s(ModelConformance):
+    model = "segzoo-fcn/fcn8s"
+    options = SMALL_FCN

@@ -6,6 +6,7 @@ from PIL import Image
 from segzoo.data.batches import finish_sample
 from segzoo.data.opening import DataSource
 from segzoo.errors import MissingSplitError, SegzooError
+from segzoo.testing import DatasetConformance
 from segzoo_hk.dataset import build_hk, write_sample
 from segzoo_hk.plugin import HKOptions
 
@@ -125,3 +126,12 @@ def test_the_sample_is_in_the_real_format(tmp_path):
     assert sorted(p.name for p in (tmp_path / "testing").iterdir())[:2] == [
         "00001.png", "00001_matte.png",
     ]  # fmt: skip
+
+
+class TestHK(DatasetConformance):
+    data = "segzoo-hk/hk"
+
+
+class TestHKSoft(DatasetConformance):
+    data = "segzoo-hk/hk"
+    options = {"matte": "soft"}

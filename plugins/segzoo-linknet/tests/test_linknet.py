@@ -3,6 +3,7 @@ import torch
 
 import segzoo
 from segzoo.model import count_parameters
+from segzoo.testing import ModelConformance
 from segzoo_linknet.network import build_linknet
 from segzoo_linknet.plugin import LinkNetOptions
 
@@ -62,3 +63,8 @@ def test_the_scale_of_the_classes_begins_as_the_identity():
 def test_any_size_through_the_core():
     model = segzoo.create_model("linknet", options={"width": 4}).eval()
     assert model(torch.randn(1, 3, 65, 40)).shape == (1, 2, 65, 40)
+
+
+class TestLinkNet(ModelConformance):
+    model = "segzoo-linknet/linknet"
+    options = {"width": 8}

@@ -1,6 +1,7 @@
 import numpy as np
 from PIL import Image
 
+from segzoo.testing import DatasetConformance
 from segzoo_hk.dataset import build_hk
 from segzoo_hk.plugin import HKOptions
 from segzoo_portraits.dataset import build_portraits
@@ -50,3 +51,8 @@ def test_other_sizes_and_seeds_get_folders_of_their_own(tmp_path):
         build(tmp_path, train=2, test=1, seed=seed).folder for seed in (0, 1)
     } | {build(tmp_path, train=3, test=1).folder}  # fmt: skip
     assert len(folders) == 3
+
+
+class TestPortraits(DatasetConformance):
+    data = "segzoo-portraits/portraits"
+    options = {"train": 4, "test": 2}

@@ -5,6 +5,7 @@ import torch
 
 import segzoo
 from segzoo.model import count_parameters
+from segzoo.testing import ModelConformance
 from segzoo_unet.network import build_unet
 from segzoo_unet.plugin import UNetOptions
 
@@ -83,3 +84,13 @@ def test_signals_keep_their_scale_at_the_start_and_logits_begin_near_zero():
     logits = model(torch.randn(1, 3, 64, 64)).detach()
     assert 0.1 < float(features["last"].square().mean().sqrt()) < 10
     assert float(logits.abs().mean()) < 0.5
+
+
+class TestUNet(ModelConformance):
+    model = "segzoo-unet/unet"
+    options = {"width": 8}
+
+
+class TestUNetWithNormsAndUnpooling(ModelConformance):
+    model = "segzoo-unet/unet"
+    options = {"width": 8, "norm": "batch", "up": "unpool"}

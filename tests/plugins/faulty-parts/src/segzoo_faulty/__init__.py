@@ -1,0 +1,1 @@
+"""Parts that each break one rule of the contract."""
