@@ -26,6 +26,10 @@ COMMANDS = {
     "predict": "segzoo.cli.results:predict_command",
     "inspect": "segzoo.cli.results:inspect_command",
     "compare": "segzoo.cli.results:compare_command",
+    "check": "segzoo.cli.checking:check_command",
+    "doctor": "segzoo.cli.checking:doctor_command",
+    "matrix": "segzoo.cli.checking:matrix_command",
+    "new": "segzoo.cli.authoring:new_command",
 }
 """The core's commands, and where their functions are."""
 
@@ -76,6 +80,8 @@ def main() -> None:
 
 
 def _add_plugin_commands(app: typer.Typer) -> None:
+    from rich.markup import escape
+
     from segzoo.plugins import get_registry
 
     for entry in get_registry().all("commands"):
@@ -83,7 +89,7 @@ def _add_plugin_commands(app: typer.Typer) -> None:
         name = entry.spec.name if unique and entry.spec.name not in COMMANDS else entry.identity
         app.command(
             name,
-            help=entry.spec.summary,
+            help=escape(entry.spec.summary),
             rich_help_panel="Commands of plugins",
             # The plugin's function is imported, and its own parameters parsed, when it runs.
             context_settings={

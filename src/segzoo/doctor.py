@@ -1,0 +1,234 @@
+"""What may be wrong with an installation, for `segzoo doctor`: each finding with what mends it."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from segzoo.data.roots import user_cache_folder
+from segzoo.plugins import get_manager
+
+OK, WARNING, TROUBLE = "ok", "warning", "trouble"
+IMPORTS = (
+    *("torch", "torchvision", "timm", "matplotlib", "segmentation_models_pytorch"),
+    "transformers",
+)
+NEEDED = ("torch", "torchvision", "timm", "matplotlib")
+LITTLE_SPACE = 2 << 30  # bytes: a run folder of the largest first-party model needs 1.6 GB
+LITTLE_SHARED = 256 << 20  # bytes of /dev/shm: Docker gives 64 MB, a batch of workers may not fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at: its state (ok, warning, trouble), and what mends it."""
+
+    area: str
+    state: str
+    text: str
+    hint: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Yield every finding; the slow ones (imports, about ten seconds) last."""
+    yield _python()
+    yield from _requirements()
+    yield from _plugins()
+    yield from _folders()
+    yield from _shared_memory()
+    yield from _imports_and_device()
+
+
+def _python() -> Finding:
+    text = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    return Finding(area="python", state=OK, text=f"{text}, {os.cpu_count()} cores")
+
+
+def _requirements() -> Iterator[Finding]:
+    """Compare what segzoo and its plugins require with what is installed."""
+    names = {"segzoo", *(plugin.distribution for plugin in get_manager().plugins)}
+    faults = [fault for name in sorted(names) for fault in requirement_faults(name)]
+    yield from faults
+    if not faults:
+        version = importlib.metadata.version("segzoo")
+        yield Finding(
+            area="versions",
+            state=OK,
+            text=f"segzoo {version}; all requirements of {len(names)} packages are met",
+        )
+    for name, count in Counter(
+        str(distribution.name).lower() for distribution in importlib.metadata.distributions()
+    ).items():
+        if count > 1 and name in names:
+            yield Finding(
+                area="versions",
+                state=WARNING,
+                text=f"{name} is installed {count} times on sys.path",
+                hint=f"pip uninstall {name} until it is gone, then install it once",
+            )
+
+
+def requirement_faults(distribution: str) -> Iterator[Finding]:
+    """Yield a finding for each requirement of a distribution that is not met."""
+    try:
+        lines = importlib.metadata.requires(distribution) or []
+    except importlib.metadata.PackageNotFoundError:
+        return
+    for line in lines:
+        try:
+            required = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if required.marker and not required.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            there = importlib.metadata.version(required.name)
+        except importlib.metadata.PackageNotFoundError:
+            there = ""
+        if not there or not required.specifier.contains(there, prereleases=True):
+            yield Finding(
+                area="versions",
+                state=TROUBLE,
+                text=f"{distribution} requires {line}; {there or 'nothing'} is installed",
+                hint=f'pip install "{required.name}{required.specifier}"',
+            )
+
+
+def _plugins() -> Iterator[Finding]:
+    plugins = get_manager().plugins
+    good = [plugin for plugin in plugins if plugin.status == "ok"]
+    yield Finding(
+        area="plugins", state=OK, text=f"{len(good)} of {len(plugins)} plugins are loaded"
+    )
+    for plugin in plugins:
+        who = plugin.identity
+        if plugin.status == "broken":
+            yield Finding(
+                area="plugins",
+                state=TROUBLE,
+                text=f"{who} is broken ({plugin.phase}): {plugin.reason}",
+                hint=f"segzoo plugins --why {who}; or leave it out: SEGZOO_DISABLE={who}",
+            )
+        elif plugin.status == "incompatible":
+            yield Finding(
+                area="plugins",
+                state=TROUBLE,
+                text=f"{who} is incompatible: {plugin.reason}",
+                hint=f"pip install --upgrade segzoo {plugin.distribution}",
+            )
+        for warning in plugin.warnings:
+            yield Finding(area="plugins", state=WARNING, text=f"{who} {warning}")
+
+
+def _folders() -> Iterator[Finding]:
+    """Try to write where segzoo and the libraries below it write."""
+    hub = os.environ.get("HF_HOME", "~/.cache/huggingface")
+    torch_home = os.environ.get("TORCH_HOME", "~/.cache/torch")
+    for what, folder, needed in (
+        ("cache", user_cache_folder(), True),
+        ("run folder", Path.cwd(), True),
+        ("Hugging Face cache", Path(hub).expanduser(), False),
+        ("torch hub cache", Path(torch_home).expanduser(), False),
+        ("temporary files", Path(tempfile.gettempdir()), True),
+    ):
+        yield folder_finding(what, folder, needed=needed)
+
+
+def folder_finding(what: str, folder: Path, *, needed: bool) -> Finding:
+    """Say whether a folder, or the nearest one above it that exists, can be written to."""
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    bad = TROUBLE if needed else WARNING
+    hint = {"cache": "set SEGZOO_CACHE to another folder", "run folder": "give --out DIR"}.get(what)
+    try:
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(b"segzoo")
+    except OSError as error:
+        text = f"{what} {folder} cannot be written: {error.strerror or error}"
+        return Finding(area="folders", state=bad, text=text, hint=hint or "make it writable")
+    free = shutil.disk_usage(place).free
+    text = f"{what} {folder} is writable, {free / 2**30:.1f} GiB free"
+    if free < LITTLE_SPACE:
+        return Finding(area="folders", state=WARNING, text=text, hint="make room on this disk")
+    return Finding(area="folders", state=OK, text=text)
+
+
+def _shared_memory() -> Iterator[Finding]:
+    shared = Path("/dev/shm")
+    if not shared.is_dir():
+        return
+    free = shutil.disk_usage(shared).free
+    little = free < LITTLE_SHARED
+    yield Finding(
+        area="folders",
+        state=WARNING if little else OK,
+        text=f"shared memory {shared}: {free / 2**20:.0f} MiB free",
+        hint="worker processes may die; start the container with --shm-size=2g, or use --workers 0"
+        if little
+        else "",
+    )
+
+
+def _imports_and_device() -> Iterator[Finding]:
+    """Import the heavy libraries in a new process, with their cost, and compute on the device."""
+    result = subprocess.run(
+        [sys.executable, "-m", "segzoo.probe", *IMPORTS], capture_output=True, text=True
+    )
+    if result.returncode:
+        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        text = f"importing the libraries ends Python with status {result.returncode}: {last}"
+        yield Finding(area="imports", state=TROUBLE, text=text, hint="reinstall torch")
+        return
+    found = json.loads(result.stdout.splitlines()[-1])
+    yield from import_findings(found["imports"])
+    yield device_finding(found["device"])
+
+
+def import_findings(imports: dict[str, tuple[str, float, str]]) -> Iterator[Finding]:
+    """Say what each library's import cost, or why it failed; optional absent ones are left out."""
+    for name, (version, seconds, error) in imports.items():
+        if error == "absent" and name not in NEEDED:
+            continue
+        if error:
+            yield Finding(
+                area="imports",
+                state=TROUBLE,
+                text=f"{name} cannot be imported: {' '.join(error.split())[:200]}",
+                hint=f"pip install --force-reinstall {name}",
+            )
+        else:
+            text = f"{name} {version} imports in {seconds:.1f} s"
+            yield Finding(area="imports", state=OK, text=text)
+
+
+def device_finding(device: dict[str, object]) -> Finding:
+    """Say what device and precision a training would use."""
+    if error := device.get("error"):
+        return Finding(
+            area="device",
+            state=TROUBLE,
+            text=f"computing on the device fails: {' '.join(str(error).split())[:200]}",
+            hint="torch and torchvision must be of one release: pip install --upgrade torch "
+            "torchvision",
+        )
+    cuda = f"built for CUDA {device['cuda']}" if device["cuda"] else "built without CUDA"
+    seen = "a GPU is seen" if device["available"] else "no GPU is seen"
+    text = f"{device['name']}, precision {device['precision']}, {device['threads']} threads"
+    if shutil.which("nvidia-smi") and not device["available"]:
+        return Finding(
+            area="device",
+            state=WARNING,
+            text=f"{text}; torch is {cuda}, and {seen} though nvidia-smi is there",
+            hint="install a torch for this driver: https://pytorch.org/get-started/locally",
+        )
+    return Finding(area="device", state=OK, text=f"{text}; torch is {cuda}, {seen}")
