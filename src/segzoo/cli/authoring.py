@@ -1,0 +1,70 @@
+"""``segzoo new``: from a name to a plugin package that installs, passes its tests and trains."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segzoo.cli.console import JSON_HELP, print_json
+from segzoo.plugins import get_registry
+from segzoo.scaffold import KINDS, Package, write_package
+
+USUAL_MODELS = ("unet", "linknet")
+
+
+def new_command(
+    kind: Annotated[str, typer.Argument(help=f"what it provides: {', '.join(KINDS)}")],
+    name: Annotated[str, typer.Argument(help="its name, `foo` or `segzoo-foo`")],
+    folder: Annotated[
+        Path, typer.Option(help="where the folder segzoo-NAME is made", show_default=False)
+    ] = Path(),
+    author: Annotated[
+        str, typer.Option(help="`Name` or `Name <address>`, for the package's metadata")
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """Write a complete plugin package that installs, passes its tests and trains as it is."""
+    package = write_package(kind, name, folder, author=author)
+    commands = next_commands(package)
+    if json:
+        print_json(
+            {
+                "kind": package.kind,
+                "name": package.names.name,
+                "identity": package.names.identity,
+                "distribution": package.names.distribution,
+                "module": package.names.module,
+                "folder": str(package.folder),
+                "files": package.files,
+                "next": commands,
+            }
+        )
+        return
+    print(f"{package.folder}: {len(package.files)} files")
+    for file in package.files:
+        print(f"  {file}")
+    print("next:")
+    for command in commands:
+        print(f"  {command}")
+
+
+def next_commands(package: Package) -> list[str]:
+    """Return the commands from a package to its first training; all but a model need a model."""
+    installed = [entry.spec.name for entry in get_registry().all("models")]
+    usual = [name for name in USUAL_MODELS if name in installed]
+    model = (usual or installed or USUAL_MODELS)[0]
+    name = package.names.name
+    parts = {
+        "model": f"--model {name} --data folder",
+        "dataset": f"--model {model} --data {name}",
+        "loss": f"--model {model} --data folder --loss {name}",
+        "metric": f"--model {model} --data folder --metrics {name}",
+    }
+    lacks = package.kind != "model" and not installed
+    return [
+        f"cd {shlex.quote(str(package.folder))}",
+        f"pip install -e '.[dev]'{f' segzoo-{model}' if lacks else ''}",
+        "pytest",
+        f"segzoo train {parts[package.kind]} --sample --epochs 1 --size 64",
+    ]
