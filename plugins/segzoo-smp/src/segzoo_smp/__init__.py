@@ -1,0 +1,1 @@
+"""The architectures and encoders of segmentation-models-pytorch for segzoo."""

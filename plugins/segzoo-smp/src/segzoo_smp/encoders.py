@@ -1,0 +1,118 @@
+"""Encoders by name, and their pretrained weights by tag or file."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import timm
+from segmentation_models_pytorch.encoders import encoders as smp_encoders
+
+from segzoo import SegzooError
+from segzoo.errors import listed, nearest
+from segzoo_smp.options import EncoderOptions
+
+PREFIX = "tu-"  # smp's for encoders of timm
+ANY_WEIGHTS = ("default", "imagenet")  # for timm: those of the name's tag, or timm's first
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """An encoder that exists: what smp is asked for.
+
+    `weights` is what smp takes (a tag, True for those that timm's name says, or None), `tag` what
+    the user gave, `source` where they come from, `file` the local file to load instead, `depth`
+    the option's. `fixed_size` is the side of the only pictures that timm makes the encoder for, or
+    0 for any.
+    """
+
+    name: str
+    weights: str | Literal[True] | None = None
+    tag: str = ""
+    source: str = ""
+    file: Path | None = None
+    depth: int = 5
+    fixed_size: int = 0
+
+
+def find_encoder(owner: str, options: EncoderOptions) -> Encoder:
+    """Return the encoder that the options name, with the weights that they ask for.
+
+    Raises SegzooError with the nearest name or tag for one that does not exist, and for a file
+    that is not there. Nothing is read or downloaded.
+    """
+    name, weights = options.encoder, options.encoder_weights
+    file = _as_file(owner, weights)
+    tag = "" if file or weights is None else weights
+    if name in smp_encoders:
+        known = smp_encoders[name]["pretrained_settings"]
+        if tag and tag not in known:
+            raise _unknown_tag(owner, name, tag, list(known))
+        encoder = Encoder(
+            name=name,
+            weights=tag or None,
+            source=_hub_file(known[tag]["repo_id"]) if tag else "",
+        )
+    else:
+        encoder = _find_timm(owner, name, tag)
+    return replace(encoder, tag=tag, file=file, depth=options.depth)
+
+
+def _find_timm(owner: str, name: str, tag: str) -> Encoder:
+    network, _, own_tag = name.removeprefix(PREFIX).partition(".")
+    if not name.startswith(PREFIX) or not timm.is_model(network):
+        raise _unknown_encoder(owner, name)
+    parts = (full.partition(".") for full in timm.list_pretrained(f"{network}*"))
+    known = [known_tag for other, _, known_tag in parts if other == network]
+    if own_tag and own_tag not in known:
+        raise _unknown_tag(owner, PREFIX + network, own_tag, known, option="encoder")
+    if tag and not (known and tag in (*known, *ANY_WEIGHTS)):
+        raise _unknown_tag(owner, PREFIX + network, tag, known)
+    # The tag decides over details of the network too (a transformer's head): the name keeps it.
+    own_tag = tag if tag in known else own_tag
+    full = f"{network}.{own_tag}" if own_tag else network
+    settings = timm.get_pretrained_cfg(full)
+    assert settings is not None, f"timm has no settings for {full}"
+    return Encoder(
+        name=PREFIX + full,
+        weights=True if tag else None,
+        source=_hub_file(settings.hf_hub_id) if settings.hf_hub_id else str(settings.url),
+        fixed_size=settings.input_size[-1] if settings.fixed_input_size else 0,
+    )
+
+
+def _hub_file(repository: str) -> str:
+    return f"https://huggingface.co/{repository}/resolve/main/model.safetensors"
+
+
+def _as_file(owner: str, weights: str | None) -> Path | None:
+    """Return a file that `encoder_weights` names; what looks like one and is none is an error."""
+    if weights is None:
+        return None
+    path = Path(weights).expanduser()
+    if path.is_file():
+        return path
+    if path.suffix in SUFFIXES or len(path.parts) > 1:
+        raise SegzooError(
+            f"{owner}: encoder_weights={weights}: there is no such file",
+            "give a .safetensors or .pth file, a tag such as imagenet, or none",
+        )
+    return None
+
+
+def _unknown_encoder(owner: str, name: str) -> SegzooError:
+    known = [*smp_encoders, *(PREFIX + network for network in timm.list_models())]
+    return SegzooError(
+        f"{owner} knows no encoder `{name}` (option encoder)",
+        f"{nearest(name.partition('.')[0], known)}it takes smp's own: {listed(smp_encoders, 100)}; "
+        "and those of timm as tu-NAME, such as tu-convnext_tiny",
+    )
+
+
+def _unknown_tag(
+    owner: str, name: str, tag: str, known: list[str], option: str = "encoder_weights"
+) -> SegzooError:
+    return SegzooError(
+        f"{owner}: the encoder {name} has no pretrained weights `{tag}` (option {option})",
+        f"{nearest(tag, known)}it has: {listed(known)}; or give encoder_weights=FILE",
+    )

@@ -1,0 +1,92 @@
+"""Pretrained weights of an encoder from a local file; nothing is ever unpickled."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+
+from segzoo import SegzooError
+from segzoo.errors import listed
+
+READ_FAULTS = (OSError, SafetensorError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError)
+
+
+def load_encoder(owner: str, encoder: nn.Module, file: Path) -> None:
+    """Load a file's weights into an encoder of smp.
+
+    The file holds the encoder's state dict as smp or timm names it, or a whole model of smp, whose
+    encoder is taken. A first convolution for 3 channels is adapted as smp and timm do it: summed
+    for 1 channel, repeated and scaled for more. Tensors that the encoder does not have are left
+    out (a classifier). Raises SegzooError where one is missing that the network uses.
+    """
+    given = {_plain(name): value for name, value in _read(owner, file).items()}
+    fitted, faults = {}, []
+    trained = {name for name, value in encoder.named_parameters() if value.requires_grad}
+    for name, own in encoder.state_dict().items():
+        value = given.get(_plain(name))
+        if value is not None:
+            value = _adapted(value, own)
+        if value is not None and value.shape == own.shape:
+            fitted[name] = value
+        elif name in trained or name.endswith(("running_mean", "running_var")):
+            came = "is missing" if value is None else f"is {tuple(value.shape)}"
+            faults.append(f"{name} {came}, the encoder's is {tuple(own.shape)}")
+    if faults:
+        raise SegzooError(
+            f"{owner}: encoder_weights={file} does not fit the encoder: {len(faults)} of its "
+            f"tensors do not match, such as {faults[0]}",
+            f"the file holds: {listed(given, 5)}",
+        )
+    with torch.no_grad():
+        own = encoder.state_dict()
+        for name, value in fitted.items():
+            own[name].copy_(value)
+
+
+def _read(owner: str, file: Path) -> dict[str, Tensor]:
+    """Return a file's tensors by name, those of `encoder.` alone where it is a whole model."""
+    try:
+        if file.suffix == ".safetensors":
+            loaded: Any = load_file(file)
+        else:
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except READ_FAULTS as error:
+        raise SegzooError(
+            f"{owner}: encoder_weights={file} cannot be read: {' '.join(str(error).split())[:200]}",
+            "give a .safetensors file, or a .pth that torch.load reads with weights_only=True",
+        ) from error
+    for wrapping in ("state_dict", "model"):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapping), Mapping):
+            loaded = loaded[wrapping]
+    tensors = (
+        {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
+        if isinstance(loaded, Mapping)
+        else {}
+    )
+    if any(name.startswith("segmentation_head.") for name in tensors):
+        mark = "encoder."
+        return {n.removeprefix(mark): value for n, value in tensors.items() if n.startswith(mark)}
+    return tensors
+
+
+def _plain(name: str) -> str:
+    """Return a name without what smp and timm add where they take features from a network.
+
+    smp puts `model.` before timm's names, timm's FeatureListNet turns `stages.0` into `stages_0`.
+    """
+    while name.startswith("model."):
+        name = name.removeprefix("model.")
+    return name.replace(".", "_")
+
+
+def _adapted(value: Tensor, own: Tensor) -> Tensor:
+    """Return a first convolution for 3 channels as one for as many as the network's takes."""
+    if value.ndim == own.ndim == 4 and value.shape[1] == 3 != own.shape[1]:
+        return adapt_input_conv(own.shape[1], value)
+    return value
