@@ -1,0 +1,1 @@
+"""torchvision's segmentation networks and data sets for segzoo."""
