@@ -1,0 +1,1 @@
+"""The CamVid driving scenes for segzoo."""
