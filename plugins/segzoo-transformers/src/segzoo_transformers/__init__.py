@@ -1,0 +1,1 @@
+"""Hugging Face transformers' networks for semantic segmentation, as models of segzoo."""
