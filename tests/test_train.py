@@ -332,7 +332,7 @@ def test_flag_over_file_over_recipe_over_default(tmp_path):
 def test_the_tutorial_recipe_is_the_textbook_setting():
     config = make_config({}, recipe="tutorial")
     assert dataclasses.asdict(config) | {} == dataclasses.asdict(config) | {
-        "lr": 1e-3, "optimizer": "adam", "loss": "ce", "batch_size": 8, "size": (256, 256),
+        "lr": 1e-3, "optimizer": "adam", "loss": "segzoo/ce", "batch_size": 8, "size": (256, 256),
         "schedule": "step", "step_epochs": 7, "step_gamma": 0.1, "augment": "none", "ema": 0,
     }  # fmt: skip
 

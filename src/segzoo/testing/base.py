@@ -120,7 +120,8 @@ class Conformance:
     def made_options(self, **further: Any) -> Any:
         """Return the options instance of this class's `options`."""
         entry = self.entry
-        return make_options(entry.spec.options, {**self.options, **further}, entry.owner)
+        options = getattr(entry.spec, "options", None)  # commands and weights have none
+        return make_options(options, {**self.options, **further}, entry.owner)
 
     @check
     def test_found(self) -> None:
