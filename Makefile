@@ -26,7 +26,7 @@ demo: $(STAMP)
 	@echo "look at demo/run/predictions.png, demo/run/curves.png and demo/predictions"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -159,6 +159,8 @@ def _details(entry: Entry) -> dict[str, Any]:
         value = getattr(spec, name, None)
         if value not in (None, "", ()):
             record[name] = target_kinds(value) if name in ("target", "targets") else value
+    if spec.exceptions:
+        record["exceptions"] = dict(spec.exceptions)
     record["options"] = [
         {
             "name": info.name,
@@ -176,6 +178,8 @@ def _print_entry(entry: Entry) -> None:
     options = record.pop("options")
     print(f"{record.pop('kind')} {record.pop('name')}: {record.pop('summary')}")
     for name, value in record.items():
+        if isinstance(value, dict):
+            value = [f"{key}: {text}" for key, text in value.items()]
         text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
         print(f"  {name:<13}{text}")
     if not options:

@@ -41,7 +41,7 @@ class EncoderWeightsConformance(Conformance):
 
         spec = self.entry.spec
         try:
-            network = timm.create_model(spec.encoder, pretrained=False)
+            network: Any = timm.create_model(spec.encoder, pretrained=False)
         except RuntimeError as error:
             raise self.fault(
                 f"is for the encoder `{spec.encoder}`, which timm does not know",
