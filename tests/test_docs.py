@@ -1,29 +1,41 @@
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
-from helpers import run_segzoo
+from doc_blocks import DOCS, blocks_of, generator
 
-from segzoo import hookspecs
+from segzoo import get_registry, hookspecs
+from segzoo.cli import COMMANDS
 from segzoo.config import RunConfig
 from segzoo.options import option_infos
 
 ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
-
-
-def generator():
-    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+PAGES = sorted(DOCS.rglob("*.md"))
+LIGHT = (
+    *("segzoo-unet/unet", "segzoo-linknet/linknet", "segzoo-smp/smp-unet"),
+    "segzoo-transformers/hf-segformer",
+)
 
 
 @pytest.mark.parametrize("file", ["cli.md", "hooks.md"])
 def test_generated_pages_are_up_to_date(file):
     assert (DOCS / file).read_text(encoding="utf-8") == generator().PAGES[file](), "run `make docs`"
+
+
+def test_the_gallery_is_up_to_date_but_for_its_figures():
+    page, made = (DOCS / "gallery.md").read_text(encoding="utf-8"), generator()
+    known = made.read_measured(page)
+    first_party = set(made.FIRST_PARTY.values())
+    models = [e.identity for e in get_registry().all("models") if e.distribution in first_party]
+    assert set(known) == set(models), "run `make docs`"
+    assert made.gallery_page(known) == page, "run `make docs`"
+
+
+def test_figures_of_the_gallery_are_right():
+    made = generator()
+    known = made.read_measured((DOCS / "gallery.md").read_text(encoding="utf-8"))
+    measured = made.measure(get_registry().get("models", identity) for identity in LIGHT)
+    assert measured == {identity: known[identity] for identity in LIGHT}, "run `make docs`"
 
 
 def test_every_hook_and_every_setting_is_documented():
@@ -54,14 +66,31 @@ def test_the_readmes_name_every_part_of_the_zoo(readme):
         assert (ROOT / link).exists(), link
 
 
-def test_links_between_pages_lead_somewhere():
-    for page in DOCS.glob("*.md"):
-        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors that GitHub makes of a page's headings."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.M)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_commands_in_the_tutorial_exist():
-    text = (DOCS / "tutorial.md").read_text(encoding="utf-8")
-    known = run_segzoo("--help").stdout
-    for command in set(re.findall(r"^segzoo (\w+)", text, re.MULTILINE)):
-        assert command in known
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_links_between_pages_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for link, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", text):
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target), f"{link}#{anchor}"
+
+
+@pytest.mark.parametrize("page", ["tutorial.md", "first-plugin.md", "plugins.md"])
+def test_commands_in_the_pages_exist(page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    shell = "".join(blocks_of(text, "sh")).replace("\\\n", "")
+    lines = re.findall(r"^segzoo (\w+)(.*)$", shell, re.MULTILINE)
+    assert lines
+    cli = (DOCS / "cli.md").read_text(encoding="utf-8")
+    for command, rest in lines:
+        assert command in COMMANDS
+        known = cli.partition(f"## segzoo {command}\n")[2].partition("\n## ")[0]
+        for flag in re.findall(r" (-\w|--[\w-]+)\b", rest):
+            assert re.search(rf" {flag}[ ,]", known), f"segzoo {command} {flag}"

@@ -1,11 +1,17 @@
 import re
+import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from doc_blocks import DOCS, blocks_of, files_of, install_page, run_tests
 
 import segzoo
+from segzoo.options import option_infos
+from segzoo.scaffold import write_package
+from segzoo.testing import ConformanceError, ModelConformance
 
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "examples" / "segzoo-tiny" / "src" / "segzoo_tiny"
@@ -52,18 +58,73 @@ def test_the_plain_training_loop_runs(hk_root):
 
 
 def test_the_author_s_guide_is_one_working_plugin(install, tmp_path):
-    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
-    files: dict[str, str] = {}
-    for path, body in re.findall(
-        r"```python\n# src/segzoo_example/(\w+\.py)\n(.*?)```", text, re.DOTALL
-    ):
-        files[path] = files.get(path, "") + body
-    install("segzoo-example", files.pop("plugin.py"), name="example", files=files)
+    text = (DOCS / "plugins.md").read_text(encoding="utf-8")
+    install_page(text, install)
     plugin = next(p for p in segzoo.get_manager().plugins if p.distribution == "segzoo-example")
-    assert plugin.status == "ok", plugin.traceback
+    assert (plugin.status, plugin.warnings) == ("ok", []), plugin.traceback
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    assert run_tests(files_of(text)["tests/test_plugin.py"], tests) > 50
+
+
+def test_the_author_s_guide_observes_without_a_package(install, tmp_path, monkeypatch, capsys):
+    text = (DOCS / "plugins.md").read_text(encoding="utf-8")
+    install_page(text, install)
+    monkeypatch.chdir(tmp_path)
+    (script,) = (block for block in blocks_of(text, "python") if "class Printer" in block)
+    (tmp_path / "observe.py").write_text(script, encoding="utf-8")
+    runpy.run_path(str(tmp_path / "observe.py"), run_name="__main__")
+    assert re.fullmatch(r"1 [\d.]+\n2 [\d.]+\n", capsys.readouterr().out)
+
+
+FIRST = (DOCS / "first-plugin.md").read_text(encoding="utf-8")
+
+
+def test_the_tutorial_of_authors_makes_a_package_that_passes_and_trains(install, tmp_path):
+    package = write_package("model", "segnet", tmp_path)
+    listing = blocks_of(FIRST, "text")[0].splitlines()
+    assert [line.strip() for line in listing[1 : 1 + len(package.files)]] == list(package.files)
+    files = files_of(FIRST)
+    assert set(files) < set(package.files)
+    for path, text in files.items():
+        (package.folder / path).write_text(text, encoding="utf-8")
+
+    project = tomllib.loads((package.folder / "pyproject.toml").read_text(encoding="utf-8"))
+    ((name, module),) = project["project"]["entry-points"]["segzoo.v1"].items()
+    modules = package.folder / "src" / "segzoo_segnet"
+    sources = {file.name: file.read_text(encoding="utf-8") for file in modules.iterdir()}
+    install(package.names.distribution, sources.pop("plugin.py"), name=name, files=sources)
+    plugin = next(p for p in segzoo.get_manager().plugins if p.module == module)
+    assert (plugin.status, plugin.warnings) == ("ok", []), plugin.traceback
+
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    run_tests(files["tests/test_segnet.py"], tests)
     result = segzoo.fit(
-        model="plain", data="discs", sample=True, loss="focal(gamma=1) + dice", metrics="f1",
-        monitor="f1", size=32, epochs=1, workers=0, out=tmp_path / "run", progress=False,
+        model="segnet", model_options={"width": 4}, data="folder", sample=True, size=64,
+        epochs=1, workers=0, out=str(tmp_path / "run"), progress=False,
     )  # fmt: skip
-    assert result.monitor == "f1"
-    assert result.disabled_observers == ()
+    assert result.epochs == 1
+    options = segzoo.get_registry().get("models", "segnet").spec.options
+    (table,) = blocks_of(FIRST, "markdown")
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (\S+) \| (.*) \|$", table, re.MULTILINE)
+    assert rows == [(o.name, f"{o.default:g}", o.help) for o in option_infos(options)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "check"),
+    [
+        ("stride=32", "stride=8", "sizes"),
+        ("stride=32", 'exceptions={"export": "unpooling scatters by index"}, stride=32', "export"),
+    ],
+)
+def test_the_tutorial_of_authors_quotes_failures_as_they_are(old, new, check, install):
+    install_page(FIRST.replace(f"            {old},", f"            {new},"), install)
+    values = {"model": "segzoo-segnet/segnet", "options": {"width": 2}}
+    kit = type("TestSegNet", (ModelConformance,), values)
+    with pytest.raises(ConformanceError) as caught:
+        getattr(kit(), f"test_{check}")()
+    # What torch itself says behind "RuntimeError:" is another text in another version.
+    said = re.sub(r"(RuntimeError:).*", r"\1", str(caught.value))
+    quoted = [re.sub(r"(RuntimeError:).*", r"\1", b.strip()) for b in blocks_of(FIRST, "text")]
+    assert said in quoted
