@@ -26,7 +26,8 @@ demo: $(STAMP)
 	@echo "look at demo/run/predictions.png, demo/run/curves.png and demo/predictions"
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
+		--dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -147,7 +147,13 @@ def test_a_planted_fault_of_weights_and_commands_is_found(faulty, base, name, ch
 
 
 @pytest.mark.parametrize(
-    ("base", "name"), [(ModelConformance, "sound"), (DatasetConformance, "sound-data")]
+    ("base", "name"),
+    [
+        (ModelConformance, "sound"),
+        (DatasetConformance, "sound-data"),
+        (EncoderWeightsConformance, "resnet10t.whole"),
+        (CommandConformance, "count"),
+    ],
 )
 def test_the_sound_part_beside_them_passes_every_check(faulty, base, name):
     part = conformance_of(base, name)

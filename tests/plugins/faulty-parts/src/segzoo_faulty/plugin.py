@@ -125,7 +125,7 @@ def segzoo_metrics() -> list[MetricSpec]:
 
 
 def segzoo_encoder_weights() -> list[EncoderWeightsSpec]:
-    """Return weights that fit no network, and weights of another scale."""
+    """Return whole weights, weights that fit no network, and weights of another scale."""
     half = (0.5, 0.5, 0.5)
     load = "segzoo_faulty.others:load"
     return [
@@ -135,16 +135,20 @@ def segzoo_encoder_weights() -> list[EncoderWeightsSpec]:
             encoder="resnet10t", tag="bytes", load=load, mean=(127.5,) * 3, std=(127.5,) * 3
         ),
         EncoderWeightsSpec(
+            encoder="resnet10t", tag="whole", load="segzoo_faulty.others:whole", mean=half, std=half
+        ),
+        EncoderWeightsSpec(
             encoder="resnet10t", tag="drawn", load="segzoo_faulty.others:draw", mean=half, std=half
         ),
     ]
 
 
 def segzoo_commands() -> list[CommandSpec]:
-    """Return commands that break their contract, and one that takes the core's name."""
+    """Return a sound command, some that break their contract, and one with the core's name."""
     return [
         CommandSpec(name="undocumented", summary="s", target="segzoo_faulty.others:undocumented"),
         CommandSpec(name="untyped", summary="s", target="segzoo_faulty.others:untyped"),
+        CommandSpec(name="count", summary="Count.", target="segzoo_faulty.others:count"),
         CommandSpec(name="train", summary="s", target="segzoo_faulty.others:undocumented"),
     ]
 
