@@ -102,11 +102,11 @@ TESTING = {
         "loss",
         "scalar extremes minimal improves gradient ignored unlabelled no_ignore inputs_kept",
     ),
-    "MetricConformance": ("metric", "cases best order parts ignored empty names inputs_kept"),
+    "MetricConformance": ("metric", "cases best fresh order parts ignored empty names inputs_kept"),
     "ModelConformance": (
         "model",
-        "sizes channels batches deterministic gradients learns training_output round_trip bf16 "
-        "channels_last seeded global_state copies export",
+        "sizes logits channels batches deterministic gradients learns training_output round_trip "
+        "bf16 channels_last seeded global_state copies export",
     ),
 }
 WEIGHTS = (

@@ -28,6 +28,9 @@ MODELS = [
     ("not-finite", "sizes", "not finite for 1 x 1"),
     ("three-channels", "channels", "fails on a picture B x C x H x W = (1, 1, 64, 64)"),
     ("two-classes", "channels", "its contract is logits B x 21"),
+    ("softmax", "logits", "gives probabilities"),
+    ("in-place", "logits", "changes its pictures"),
+    ("reseeds-in-training", "global_state", "torch's random state when running in training"),
     ("squeezes", "batches", "its contract is logits"),
     ("batch-statistics", "batches", "mix nothing across the batch"),
     ("always-dropout", "deterministic", "other logits the second time"),
@@ -91,6 +94,7 @@ LOSSES = [
     ("per-pixel", "scalar", "returns a tensor (2, 12, 12)"),
     ("no-gradient", "scalar", "has no gradient"),
     ("writes-target", "inputs_kept", "changes its inputs"),
+    ("remembers", "scalar", "for the same batch"),
     ("needs-ignore", "no_ignore", "AssertionError"),
 ]
 METRICS = [
@@ -101,6 +105,7 @@ METRICS = [
     ("m-fails-empty", "empty", "fails after 0 batches"),
     ("m-some-names", "names", "name every score in every case"),
     ("m-called-loss", "names", "names a score `loss`"),
+    ("m-shared-counts", "fresh", "keep counts in the instance"),
     ("m-off-by-one", "cases", "worked out by hand as 0.5"),
 ]
 MORE = {"m-off-by-one": {"cases": [([[0, 1]], [[0, 0]], {"m-off-by-one": 0.5})]}}

@@ -74,6 +74,13 @@ class LossConformance(Conformance):
                 raise self.fault(f"has no gradient for {kind}", "keep to differentiable operations")
             if not value.isfinite() or value.dtype != torch.float32:
                 raise self.fault(f"is {value.item()} ({value.dtype}) for {kind}", "use float32")
+            loss = self.build(count)
+            values = [self.value(loss, logits_BKHW, target_BHW).item() for _ in range(2)]
+            if values[0] != values[1]:
+                raise self.fault(
+                    f"is {values[0]:.5f} and then {values[1]:.5f} for the same batch ({kind})",
+                    "keep no state between calls, and draw nothing at random",
+                )
 
     @check
     def test_extremes(self) -> None:

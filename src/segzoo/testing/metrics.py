@@ -14,6 +14,7 @@ from segzoo.testing.losses import IGNORED, perfect_logits
 from segzoo.testing.state import ADVICE, changed_state, global_state
 
 SIDE = 10
+ADVICE_SUMS = "sum counts over all batches and divide once, in compute()"
 Scores = Mapping[str, float]
 Case = tuple[Any, Any, Scores]
 
@@ -120,6 +121,16 @@ class MetricConformance(Conformance):
                     )
 
     @check
+    def test_fresh(self) -> None:
+        """Built anew it knows nothing of earlier pictures."""
+        for kind in self.kinds():
+            logits_BKHW, target_BHW = self.random_batch(kind, 3)
+            first = self.scores(kind, (logits_BKHW, target_BHW))
+            self.scores(kind, (-logits_BKHW, target_BHW))
+            again = self.scores(kind, (logits_BKHW, target_BHW))
+            self._equal(kind, first, again, "after another pass", "keep counts in the instance")
+
+    @check
     def test_order(self) -> None:
         """The order of batches, and of pictures in a batch, does not matter."""
         for kind in self.kinds():
@@ -145,13 +156,15 @@ class MetricConformance(Conformance):
                 )
                 self._equal(kind, whole, self.scores(kind, *parts), f"cut after picture {cut}")
 
-    def _equal(self, kind: str, one: Scores, two: Scores, how: str) -> None:
+    def _equal(
+        self, kind: str, one: Scores, two: Scores, how: str, advice: str = ADVICE_SUMS
+    ) -> None:
         for name in one.keys() | two.keys():
             a, b = one.get(name, math.nan), two.get(name, math.nan)
             if not (math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-6) or (a != a and b != b)):
                 raise self.fault(
                     f"computes {name}={a:.6f}, and {b:.6f} for the same pictures {how} ({kind})",
-                    "sum counts over all batches and divide once, in compute()",
+                    advice,
                 )
 
     @check

@@ -114,6 +114,21 @@ class ModelConformance(Conformance):
                 )
 
     @check
+    def test_logits(self) -> None:
+        """The output is logits, not probabilities, and the pictures are left as they were."""
+        images_BCHW = pictures(2, 3, self.side(), self.side())
+        given = images_BCHW.clone()
+        logits_BKHW = self.run(self.network(), images_BCHW)
+        sums_BHW = logits_BKHW.sum(1)
+        if logits_BKHW.min() >= 0 and torch.allclose(sums_BHW, torch.ones_like(sums_BHW)):
+            raise self.fault(
+                "gives probabilities, which sum to 1 over the classes",
+                "return what goes into the softmax; losses and `predict` apply it",
+            )
+        if not torch.equal(given, images_BCHW):
+            raise self.fault("changes its pictures in place", "copy before writing in place")
+
+    @check
     def test_channels(self) -> None:
         """The network is built for 1, 3 and 4 channels and for 2 and 21 classes."""
         for in_channels, num_classes in ((1, 2), (4, 21)):
@@ -265,13 +280,30 @@ class ModelConformance(Conformance):
             before = global_state()
             self.run(model, images_BCHW)
             ran = changed_state(before)
-        for when, changed in (("being built", built), ("running in eval mode", ran)):
+            trained = self._changed_by_training()
+        for when, changed in (
+            ("being built", built),
+            ("running in eval mode", ran),
+            ("running in training", trained),
+        ):
             if changed:
                 raise self.state_fault(when, changed[0])
         if printed.getvalue():
             raise self.fault(
                 f"prints on stdout: {printed.getvalue()[:60]!r}", "use logging; stdout is for JSON"
             )
+
+    def _changed_by_training(self) -> list[str]:
+        """List what a training step changes; random numbers may be drawn, but not seeded."""
+        model, states = copy.deepcopy(self.network()).train(), []
+        images_BCHW, labels_BHW = bright_boxes(2, 3, self.side())
+        before = global_state(torch_random=False)
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            model(images_BCHW, labels_BHW)
+            states.append(torch.get_rng_state())
+        reseeded = ["torch's random state"] if torch.equal(*states) else []
+        return changed_state(before) + reseeded
 
     @check
     def test_copies(self) -> None:

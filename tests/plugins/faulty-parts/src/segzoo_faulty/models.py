@@ -258,6 +258,38 @@ def not_finite(*, in_channels: int, num_classes: int, options: Any) -> nn.Module
     return NotFinite(in_channels, num_classes)
 
 
+def softmax(*, in_channels: int, num_classes: int, options: Any) -> nn.Module:
+    """Build one that returns probabilities."""
+
+    class Softmax(Sound):
+        def forward(self, images_BCHW: Tensor) -> Any:
+            return super().forward(images_BCHW).softmax(1)
+
+    return Softmax(in_channels, num_classes)
+
+
+def in_place(*, in_channels: int, num_classes: int, options: Any) -> nn.Module:
+    """Build one that writes into its pictures."""
+
+    class InPlace(Sound):
+        def forward(self, images_BCHW: Tensor) -> Any:
+            return super().forward(images_BCHW.mul_(0.5))
+
+    return InPlace(in_channels, num_classes)
+
+
+def reseeds_in_training(*, in_channels: int, num_classes: int, options: Any) -> nn.Module:
+    """Build one that seeds its dropout."""
+
+    class Reseeds(Sound):
+        def features(self, images_BCHW: Tensor) -> Tensor:
+            if self.training:
+                torch.manual_seed(0)
+            return functional.dropout(super().features(images_BCHW), 0.1, self.training)
+
+    return Reseeds(in_channels, num_classes)
+
+
 def shares_state(*, in_channels: int, num_classes: int, options: Any) -> nn.Module:
     """Build one whose copy is itself."""
 

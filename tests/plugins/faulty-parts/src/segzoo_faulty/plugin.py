@@ -17,7 +17,7 @@ MODELS = (
     *("always-dropout", "unused-layer", "detached", "sets-dtype", "reseeds", "stops-gradients"),
     *("hidden-state", "extra-state", "no-autocast", "storage-order", "branches-on-data"),
     *("holds-a-lock", "prints", "dict-in-eval", "needs-32", "python-random", "says-no-loss"),
-    *("not-finite", "shares-state", "downloads"),
+    *("not-finite", "shares-state", "downloads", "softmax", "in-place", "reseeds-in-training"),
 )
 DATASETS = (
     *("label-too-high", "random-item", "holds-a-lambda", "shuffled", "same-key", "sizes-differ"),
@@ -34,11 +34,12 @@ LOSSES = (
         "no-gradient",
         "means-all",
         "soft-focal",
+        "remembers",
     ),
 )
 METRICS = (
     *("mean-of-batches", "wrong-direction", "counts-ignored", "fails-empty", "last-batch"),
-    *("some-names", "called-loss", "off-by-one"),
+    *("some-names", "called-loss", "off-by-one", "shared-counts"),
 )
 
 
