@@ -42,6 +42,9 @@ def test_the_example_plugin_trains(install, tmp_path):
         files={"network.py": (TINY / "network.py").read_text()},
     )
     assert train("segzoo-tiny/tiny", tmp_path / "run").epochs == 1
+    (tmp_path / "tests").mkdir()
+    own = (TINY.parents[1] / "tests" / "test_tiny.py").read_text()
+    assert run_tests(own, tmp_path / "tests") > 20
 
 
 def test_the_plain_training_loop_runs(hk_root):

@@ -13,7 +13,7 @@ from segzoo.errors import SegzooError, listed, nearest
 from segzoo.specs import KINDS, Spec, target_kinds
 
 if TYPE_CHECKING:
-    from segzoo.plugins import Plugin
+    from segzoo.entrypoints import Plugin
 
 FIRST_PARTY = {
     "unet": "segzoo-unet",
