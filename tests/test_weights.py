@@ -40,7 +40,8 @@ def test_the_header_says_what_the_design_lists(trained):
     info = read_info(trained.weights)
     assert info.format_version == 1
     assert info.model == {
-        "identity": "segzoo-linknet/linknet", "version": "0.1.0", "options": {"width": 4},
+        "identity": "segzoo-linknet/linknet", "version": "0.1.0",
+        "options": {"encoder": None, "encoder_weights": "imagenet", "width": 4},
         "in_channels": 3,
     }  # fmt: skip
     assert info.classes == ("background", "person")

@@ -32,8 +32,10 @@ class RunConfig:
     epochs: int = option(30, "passes over the training pictures", minimum=1)
     batch_size: int = option(8, "pictures per step", minimum=1)
     size: Size = option((256, 256), "height x width that pictures are resized to: 256 or 192x256")
-    normalize: Literal["imagenet", "half", "unit"] = option(
-        "imagenet", "mean and std of the input: ImageNet's, 0.5 and 0.5, or 0 and 1"
+    normalize: Literal["auto", "imagenet", "half", "unit"] = option(
+        "auto",
+        "mean and std of the input: those of the network's pretrained weights if it has any and "
+        "else ImageNet's; ImageNet's, 0.5 and 0.5, or 0 and 1",
     )
     augment: Literal["none", "light"] = option(
         "light", "random changes of the training pictures: flips, brightness and contrast"

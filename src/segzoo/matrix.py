@@ -108,7 +108,8 @@ def _step(model: Entry, batch: Batch, info: DataInfo, device: torch.device) -> f
     network = create_model(model.identity, in_channels=channels, num_classes=len(info.classes)).to(
         device
     )
-    preprocess = Preprocess(*normalization("imagenet", channels), info.value_range).to(device)
+    statistics = normalization("auto", channels, network.network)
+    preprocess = Preprocess(*statistics, info.value_range).to(device)
     images_BCHW = preprocess(batch.images_BCHW.to(device))
     target_BHW = device_target(batch.target_BHW, info.target, device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)

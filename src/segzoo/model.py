@@ -141,9 +141,18 @@ NORMALIZATIONS = {
 }
 
 
-def normalization(name: str, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return (mean, std) per channel of the 0..1 scale; ImageNet's only for three channels."""
-    mean, std = NORMALIZATIONS[name]
+def normalization(
+    name: str, channels: int, network: nn.Module | None = None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return (mean, std) per channel of the 0..1 scale; ImageNet's only for three channels.
+
+    `auto` is what the network says by its attributes `mean` and `std`, those of the pictures that
+    its pretrained weights know, else ImageNet's.
+    """
+    own = getattr(network, "mean", None), getattr(network, "std", None)
+    if name == "auto" and all(isinstance(value, tuple) and len(value) == channels for value in own):
+        return own  # type: ignore[return-value]
+    mean, std = NORMALIZATIONS["imagenet" if name == "auto" else name]
     if len(mean) not in (1, channels):
         mean, std = NORMALIZATIONS["half"]
     return (mean * channels)[:channels], (std * channels)[:channels]

@@ -164,3 +164,8 @@ class TestFCN16s(ModelConformance):
 class TestFCN8s(ModelConformance):
     model = "segzoo-fcn/fcn8s"
     options = SMALL_FCN
+
+
+class TestFCN8sOverEncoder(ModelConformance):
+    model = "segzoo-fcn/fcn8s"
+    options = {"encoder": "mobilenetv3_small_050", "encoder_weights": "none", "fc_channels": 32}

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from segzoo_linknet.network import build_linknet
 from segzoo_linknet.plugin import LinkNetOptions
 
 
-def build(in_channels=3, num_classes=2, width=64):
+def build(in_channels=3, num_classes=2, width=64) -> Any:
     return build_linknet(
         in_channels=in_channels, num_classes=num_classes, options=LinkNetOptions(width=width)
     )
@@ -68,3 +70,14 @@ def test_any_size_through_the_core():
 class TestLinkNet(ModelConformance):
     model = "segzoo-linknet/linknet"
     options = {"width": 8}
+
+
+class TestLinkNetOverEncoder(ModelConformance):
+    model = "segzoo-linknet/linknet"
+    options = {"encoder": "mobilenetv3_small_050", "encoder_weights": "none"}
+
+
+def test_resnet18_makes_it_the_paper_s_network_of_11_5_million():
+    options = {"encoder": "resnet18", "encoder_weights": "none"}
+    model = segzoo.create_model("linknet", num_classes=20, options=options)
+    assert count_parameters(model) == 11_536_820

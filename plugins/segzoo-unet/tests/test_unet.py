@@ -1,4 +1,5 @@
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ VARIANTS = [
 ]
 
 
-def build(in_channels=3, num_classes=2, **options):
+def build(in_channels=3, num_classes=2, **options) -> Any:
     return build_unet(
         in_channels=in_channels, num_classes=num_classes, options=UNetOptions(**options)
     )
@@ -94,3 +95,16 @@ class TestUNet(ModelConformance):
 class TestUNetWithNormsAndUnpooling(ModelConformance):
     model = "segzoo-unet/unet"
     options = {"width": 8, "norm": "batch", "up": "unpool"}
+
+
+class TestUNetOverEncoder(ModelConformance):
+    model = "segzoo-unet/unet"
+    options = {"encoder": "mobilenetv3_small_050", "encoder_weights": "none", "width": 4}
+
+
+class TestUNetOverAnEncoderThatBeginsAtAQuarter(ModelConformance):
+    model = "segzoo-unet/unet"
+    options = {
+        "encoder": "convnext_atto", "encoder_weights": "none", "width": 4, "up": "deconv",
+        "norm": "group", "depth": 4,
+    }  # fmt: skip

@@ -132,7 +132,7 @@ def prepare(config: RunConfig, folder: Path) -> Run:
     )
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-    mean, std = normalization(config.normalize, train.channels)
+    mean, std = normalization(config.normalize, train.channels, model.network)
     optimizer = make_optimizer(model, config)
     steps_per_epoch = -(-len(train) // config.accumulate)
     torch.backends.cudnn.benchmark = device.type == "cuda"

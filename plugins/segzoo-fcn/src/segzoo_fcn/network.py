@@ -61,10 +61,11 @@ class FCN(nn.Module):
         self.block3 = vgg_block(2 * width, 4 * width, convolutions=3, norm=norm)
         self.block4 = vgg_block(4 * width, 8 * width, convolutions=3, norm=norm)
         self.block5 = vgg_block(8 * width, 8 * width, convolutions=3, norm=norm)
-        self.fc6 = nn.Conv2d(8 * width, options.fc_channels, 7, padding=3)
-        self.fc7 = nn.Conv2d(options.fc_channels, options.fc_channels, 1)
+        fc_channels = options.fc_channels or 4096
+        self.fc6 = nn.Conv2d(8 * width, fc_channels, 7, padding=3)
+        self.fc7 = nn.Conv2d(fc_channels, fc_channels, 1)
         self.dropout = nn.Dropout(options.dropout)
-        self.score = nn.Conv2d(options.fc_channels, num_classes, 1)
+        self.score = nn.Conv2d(fc_channels, num_classes, 1)
         self.skip4 = Skip(8 * width, num_classes) if output_stride <= 16 else None
         self.skip3 = Skip(4 * width, num_classes) if output_stride <= 8 else None
         # The paper learns the inner upsamplings and fixes this one (section 4.3).
@@ -196,14 +197,27 @@ class Upsample(nn.Module):
 
 def build_fcn32s(*, in_channels: int, num_classes: int, options: FCNOptions) -> nn.Module:
     """Build FCN-32s: scores of fc7 alone, upsampled 32 times."""
-    return FCN(in_channels=in_channels, num_classes=num_classes, output_stride=32, options=options)
+    return _build(in_channels, num_classes, 32, options)
 
 
 def build_fcn16s(*, in_channels: int, num_classes: int, options: FCNOptions) -> nn.Module:
     """Build FCN-16s: FCN-32s with a skip from pool4."""
-    return FCN(in_channels=in_channels, num_classes=num_classes, output_stride=16, options=options)
+    return _build(in_channels, num_classes, 16, options)
 
 
 def build_fcn8s(*, in_channels: int, num_classes: int, options: FCNOptions) -> nn.Module:
     """Build FCN-8s: FCN-16s with a skip from pool3."""
-    return FCN(in_channels=in_channels, num_classes=num_classes, output_stride=8, options=options)
+    return _build(in_channels, num_classes, 8, options)
+
+
+def _build(
+    in_channels: int, num_classes: int, stride: Literal[32, 16, 8], options: FCNOptions
+) -> nn.Module:
+    if options.encoder is None:
+        return FCN(
+            in_channels=in_channels, num_classes=num_classes, output_stride=stride, options=options
+        )
+    # Imported here, because timm takes longer to import than torch.
+    from segzoo_fcn.over_encoder import FCNOverEncoder
+
+    return FCNOverEncoder(in_channels, num_classes, stride, options)

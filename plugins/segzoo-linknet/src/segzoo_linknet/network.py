@@ -27,10 +27,12 @@ def conv_block(
     )
 
 
-def deconv_block(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Transposed 3 x 3 convolution that doubles the size, batch norm, ReLU."""
+def deconv_block(in_channels: int, out_channels: int, factor: int = 2) -> nn.Sequential:
+    """Transposed 3 x 3 convolution to `factor` (1 or 2) times the size, batch norm, ReLU."""
     return nn.Sequential(
-        nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1),
+        nn.ConvTranspose2d(
+            in_channels, out_channels, 3, stride=factor, padding=1, output_padding=factor - 1
+        ),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
@@ -55,13 +57,13 @@ class EncoderBlock(nn.Module):
 
 
 class DecoderBlock(nn.Sequential):
-    """1 x 1 to a quarter of the channels, transposed 3 x 3 to twice the size, 1 x 1."""
+    """1 x 1 to a quarter of the channels, transposed 3 x 3 to `factor` times the size, 1 x 1."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        quarter = in_channels // 4
+    def __init__(self, in_channels: int, out_channels: int, factor: int = 2) -> None:
+        quarter = max(1, in_channels // 4)
         super().__init__(
             conv_block(in_channels, quarter, kernel=1),
-            deconv_block(quarter, quarter),
+            deconv_block(quarter, quarter, factor),
             conv_block(quarter, out_channels, kernel=1),
         )
 
@@ -113,6 +115,11 @@ class LinkNet(nn.Module):
         return self.classifier(features_BCHW)
 
 
-def build_linknet(*, in_channels: int, num_classes: int, options: LinkNetOptions) -> LinkNet:
-    """Build `linknet`."""
-    return LinkNet(in_channels, num_classes, options.width)
+def build_linknet(*, in_channels: int, num_classes: int, options: LinkNetOptions) -> nn.Module:
+    """Build `linknet`, over its own encoder or one of timm's."""
+    if options.encoder is None:
+        return LinkNet(in_channels, num_classes, options.width)
+    # Imported here, because timm takes longer to import than torch.
+    from segzoo_linknet.over_encoder import LinkNetOverEncoder
+
+    return LinkNetOverEncoder(in_channels, num_classes, options)

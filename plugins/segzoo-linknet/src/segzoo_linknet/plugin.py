@@ -9,8 +9,15 @@ from segzoo import ModelSpec, option
 class LinkNetOptions:
     """Options of `linknet`."""
 
+    encoder: str | None = option(
+        None, "network of timm in the place of LinkNet's own encoder; resnet18 is the paper's"
+    )
+    encoder_weights: str | None = option(
+        "imagenet", "pretrained weights of `encoder`: imagenet, a tag of timm's, a file, or none"
+    )
     width: int = option(
-        64, "channels of the first encoder block; the others have 2, 4 and 8 times as many",
+        64, "channels of the first encoder block; the others have 2, 4 and 8 times as many; an "
+        "encoder has its own",
         minimum=4,
     )  # fmt: skip
 
@@ -20,7 +27,7 @@ def segzoo_models() -> list[ModelSpec]:
     return [
         ModelSpec(
             name="linknet",
-            summary="LinkNet: residual encoder, light decoder, added skips",
+            summary="LinkNet: added skips, its own residual encoder or one of timm's",
             build="segzoo_linknet.network:build_linknet",
             options=LinkNetOptions,
             aliases=("link-net",),

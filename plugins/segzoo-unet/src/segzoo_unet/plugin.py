@@ -10,19 +10,44 @@ from segzoo import ModelSpec, option
 class UNetOptions:
     """Options of `unet`."""
 
-    width: int = option(64, "channels of the first level; each level below doubles them", minimum=1)
-    depth: int = option(5, "levels, the deepest included", minimum=1, maximum=9)
-    norm: Literal["none", "batch", "group"] = option("none", "normalisation after each convolution")
-    down: Literal["max", "avg", "conv"] = option(
-        "max", "max or average pooling, strided convolution"
+    encoder: str | None = option(
+        None, "network of timm in the place of U-Net's own encoder, such as resnet34"
     )
-    up: Literal["deconv", "bilinear", "nearest", "unpool"] = option(
-        "deconv", "transposed convolution, interpolation, or unpooling (needs down=max)"
+    encoder_weights: str | None = option(
+        "imagenet", "pretrained weights of `encoder`: imagenet, a tag of timm's, a file, or none"
+    )
+    width: int | None = option(
+        None,
+        "channels at full size, doubled by each level below; none: 64, with an encoder 16",
+        minimum=1,
+    )
+    depth: int = option(
+        5,
+        "levels, the deepest included; with an encoder, how often it halves",
+        minimum=1,
+        maximum=9,
+    )
+    norm: Literal["auto", "none", "batch", "group"] = option(
+        "auto", "normalisation after each convolution; auto: none, with an encoder batch"
+    )
+    down: Literal["max", "avg", "conv"] = option(
+        "max", "max or average pooling, strided convolution; an encoder has its own"
+    )
+    up: Literal["auto", "deconv", "bilinear", "nearest", "unpool"] = option(
+        "auto",
+        "transposed convolution, interpolation, or unpooling (needs down=max); auto: deconv, with "
+        "an encoder nearest",
     )
 
     def __post_init__(self) -> None:
         if self.up == "unpool" and self.down != "max":
             raise ValueError(f"up=unpool needs the indices of down=max, not down={self.down}")
+        if self.encoder is None:
+            return
+        if self.up == "unpool":
+            raise ValueError("up=unpool needs U-Net's own pooling; leave encoder or up out")
+        if self.down != "max":
+            raise ValueError(f"down={self.down}: encoder={self.encoder} halves in its own way")
 
 
 def segzoo_models() -> list[ModelSpec]:
@@ -30,7 +55,7 @@ def segzoo_models() -> list[ModelSpec]:
     return [
         ModelSpec(
             name="unet",
-            summary="U-Net: five levels, concatenated skips",
+            summary="U-Net: concatenated skips, its own encoder or one of timm's",
             build="segzoo_unet.network:build_unet",
             options=UNetOptions,
             aliases=("u-net",),

@@ -1,0 +1,1 @@
+"""ImageNet weights of EfficientNet-Lite0 for segzoo."""

@@ -1,0 +1,59 @@
+"""LinkNet's decoder over an encoder of timm, pretrained or not.
+
+With `encoder=resnet18` it is the network of the paper (Chaurasia, Culurciello, 2017, figure 1 and
+table 1), 11.5 M parameters: four decoder blocks, linked by addition to the encoder's features at
+1/4 to 1/16 of the size, the last block at 1/4 itself, and two transposed convolutions to the full
+size. Convolutions keep their bias here, as in the authors' code.
+
+Shapes: B batch, C channels, K classes, H height, W width.
+"""
+
+import dataclasses
+import itertools
+
+from torch import Tensor, nn
+
+from segzoo.encoders import make_encoder
+from segzoo_linknet.network import DecoderBlock, conv_block, deconv_block
+from segzoo_linknet.plugin import LinkNetOptions
+
+
+class LinkNetOverEncoder(nn.Module):
+    """The network: timm's encoder in `encoder`, LinkNet's `decoder` and `classifier`.
+
+    `mean` and `std` are those of the pictures that the encoder's weights were trained on.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, options: LinkNetOptions) -> None:
+        super().__init__()
+        assert options.encoder is not None
+        made = make_encoder(
+            options.encoder,
+            options.encoder_weights,
+            in_channels=in_channels,
+            owner="linknet",
+            finest=4,
+        )
+        self.encoder = made.network
+        self.stride = made.reductions[-1]
+        self.mean, self.std = made.mean, made.std
+        self.saved_options = dataclasses.asdict(options) | {"encoder_weights": None}
+        coarse = list(made.channels[::-1])
+        blocks = [DecoderBlock(*pair) for pair in itertools.pairwise(coarse)]
+        first = coarse[-1]
+        self.decoder = nn.ModuleList([*blocks, DecoderBlock(first, first, factor=1)])
+        half = max(1, first // 2)
+        self.classifier = nn.Sequential(
+            deconv_block(first, half),
+            conv_block(half, half),
+            nn.ConvTranspose2d(half, num_classes, 2, stride=2),
+        )
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Return logits_BKHW for images whose H and W are multiples of `stride`."""
+        *skips, features_BCHW = self.encoder(images_BCHW)
+        for block in self.decoder:
+            features_BCHW = block(features_BCHW)
+            if skips:
+                features_BCHW = features_BCHW + skips.pop()
+        return self.classifier(features_BCHW)

@@ -1,0 +1,89 @@
+"""U-Net's decoder over an encoder of timm, pretrained or not.
+
+Each level enlarges the features below it, puts the encoder's features of that size beside them, and
+convolves twice; the last one, at full size, has no skip. The encoder's features begin at half the
+size, or at a quarter, where U-Net's own begin at the full size.
+
+Shapes: B batch, C channels, K classes, H height, W width.
+"""
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segzoo.encoders import make_encoder
+from segzoo_unet.network import Pair, initialise
+from segzoo_unet.plugin import UNetOptions
+
+
+class Enlarge(nn.Module):
+    """Enlarge `factor` times: interpolation, or a transposed convolution to `out_channels`."""
+
+    def __init__(self, in_channels: int, out_channels: int, factor: int, how: str) -> None:
+        super().__init__()
+        self.factor, self.how = factor, how
+        self.channels = out_channels if how == "deconv" else in_channels
+        self.conv = (
+            nn.ConvTranspose2d(in_channels, out_channels, factor, stride=factor)
+            if how == "deconv"
+            else None
+        )
+
+    def forward(self, features_BCHW: Tensor) -> Tensor:
+        """Return features `factor` times as high and wide."""
+        if self.conv is not None:
+            return self.conv(features_BCHW)
+        align = False if self.how == "bilinear" else None
+        return functional.interpolate(
+            features_BCHW, scale_factor=self.factor, mode=self.how, align_corners=align
+        )
+
+
+class UNetOverEncoder(nn.Module):
+    """The network: timm's encoder in `encoder`, U-Net's way up in `ups` and `decoder`.
+
+    `mean` and `std` are those of the pictures that the encoder's weights were trained on.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, options: UNetOptions) -> None:
+        super().__init__()
+        assert options.encoder is not None
+        made = make_encoder(
+            options.encoder,
+            options.encoder_weights,
+            in_channels=in_channels,
+            owner="unet",
+            coarsest=2**options.depth,
+        )
+        self.encoder = made.network
+        self.stride = made.reductions[-1]
+        self.mean, self.std = made.mean, made.std
+        self.saved_options = dataclasses.asdict(options) | {"encoder_weights": None}
+        norm = "batch" if options.norm == "auto" else options.norm
+        up = "nearest" if options.up == "auto" else options.up
+        top = options.width or 16
+        self.ups, self.decoder = nn.ModuleList(), nn.ModuleList()
+        channels, reduction = made.channels[-1], made.reductions[-1]
+        finer = [(1, 0), *zip(made.reductions[:-1], made.channels[:-1], strict=True)]
+        for target, skip in reversed(finer):
+            width = top * target
+            enlarge = Enlarge(channels, width, reduction // target, up)
+            self.ups.append(enlarge)
+            self.decoder.append(Pair(enlarge.channels + skip, width, norm))
+            channels, reduction = width, target
+        self.head = nn.Conv2d(channels, num_classes, 1)
+        for module in (self.ups, self.decoder, self.head):
+            module.apply(initialise)
+        nn.init.normal_(self.head.weight, std=0.1 * channels**-0.5)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Return logits_BKHW for images whose H and W are multiples of `stride`."""
+        *skips, features_BCHW = self.encoder(images_BCHW)
+        for up, pair in zip(self.ups, self.decoder, strict=True):
+            features_BCHW = up(features_BCHW)
+            if skips:
+                features_BCHW = torch.cat([skips.pop(), features_BCHW], dim=1)
+            features_BCHW = pair(features_BCHW)
+        return self.head(features_BCHW)
