@@ -45,6 +45,10 @@ class RunConfig:
     aux_weight: float = option(0.4, "weight of a model's auxiliary output", minimum=0)
     optimizer: str = option("adamw", "adam, adamw, sgd, or any optimizer of timm by name")
     lr: float = option(1e-3, "peak learning rate", minimum=0)
+    encoder_lr: float = option(1.0, "learning rate of a pretrained encoder, times --lr", minimum=0)
+    freeze_epochs: int = option(
+        0, "epochs at the start in which a pretrained encoder is left as it is", minimum=0
+    )
     weight_decay: float = option(1e-2, "weight decay (not on norms and biases)", minimum=0)
     schedule: str = option("cosine", "learning rate over time: step, cosine, poly, constant")
     step_epochs: float = option(7, "epochs between two steps of the step schedule", minimum=0.01)

@@ -17,6 +17,7 @@ from segzoo.evaluate import device_target, memory_format, score
 from segzoo.train.augment import light
 from segzoo.train.device import autocast
 from segzoo.train.notify import Observers
+from segzoo.train.optim import hold_pretrained
 from segzoo.train.run import Run, RunResult, Scores
 from segzoo.train.state import StateKeeper
 from segzoo.weights import save_run_weights
@@ -61,6 +62,7 @@ def train_epoch(run: Run) -> Scores:
     layout = memory_format(config.channels_last)
     random = torch.Generator().manual_seed(config.seed * 1_000_003 + run.epoch)
     run.model.train()
+    hold_pretrained(run.model, run.optimizer, held=run.epoch < config.freeze_epochs)
     run.metrics.start()
     run.images_done = 0
     total = torch.zeros((), device=device)

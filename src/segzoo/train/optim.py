@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,15 +18,27 @@ SCHEDULES = ("step", "cosine", "poly", "constant")
 def make_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
     """Make the optimizer; norms, biases and other vectors get no weight decay.
 
+    The parameters of the submodule that the network's attribute `pretrained` names learn at
+    `encoder_lr` times the rate; their groups have the key `pretrained`.
     adam, adamw and sgd (Nesterov momentum 0.9) are torch's fused ones, everything else is timm's
     by name: importing timm takes seconds, which the usual run is spared.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    known = pretrained_module(model)
+    inside = {id(p) for p in known.parameters()} if known else set()
+    groups: list[dict[str, Any]] = []
+    for pretrained in (False, True):
+        parameters = [
+            p for p in model.parameters() if p.requires_grad and (id(p) in inside) == pretrained
+        ]
+        lr = config.lr * (config.encoder_lr if pretrained else 1.0)
+        for decay, some in (
+            (config.weight_decay, [p for p in parameters if p.ndim > 1]),
+            (0.0, [p for p in parameters if p.ndim <= 1]),
+        ):
+            if some:
+                groups.append(
+                    {"params": some, "weight_decay": decay, "lr": lr, "pretrained": pretrained}
+                )
     if config.optimizer == "adam":
         return torch.optim.Adam(groups, lr=config.lr, fused=True)
     if config.optimizer == "adamw":
@@ -45,6 +58,23 @@ def make_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
             f"{nearest(config.optimizer, names)}there is: {listed(names, limit=100)}",
         )
     return create_optimizer_v2(groups, opt=config.optimizer, lr=config.lr)
+
+
+def pretrained_module(model: nn.Module) -> nn.Module | None:
+    """Return the submodule whose weights came from a pretraining, or None."""
+    network = getattr(model, "network", model)
+    name = getattr(network, "pretrained", "")
+    return network.get_submodule(name) if isinstance(name, str) and name else None
+
+
+def hold_pretrained(model: nn.Module, optimizer: Optimizer, held: bool) -> None:
+    """Freeze the pretrained parameters and their norms' statistics, or let them learn again."""
+    for group in optimizer.param_groups:
+        if group.get("pretrained"):
+            for parameter in group["params"]:
+                parameter.requires_grad_(not held)
+    if held and (module := pretrained_module(model)):
+        module.eval()
 
 
 def make_schedule(optimizer: Optimizer, config: RunConfig, steps_per_epoch: int) -> LambdaLR:

@@ -36,6 +36,7 @@ class FCNOverEncoder(nn.Module):
         self.encoder = made.network
         self.stride = made.reductions[-1]
         self.mean, self.std = made.mean, made.std
+        self.pretrained = "encoder" if made.mean else ""
         self.saved_options = dataclasses.asdict(options) | {"encoder_weights": None}
         *finer, deepest = made.channels
         fc_channels = options.fc_channels or 512

@@ -37,6 +37,7 @@ class LinkNetOverEncoder(nn.Module):
         self.encoder = made.network
         self.stride = made.reductions[-1]
         self.mean, self.std = made.mean, made.std
+        self.pretrained = "encoder" if made.mean else ""
         self.saved_options = dataclasses.asdict(options) | {"encoder_weights": None}
         coarse = list(made.channels[::-1])
         blocks = [DecoderBlock(*pair) for pair in itertools.pairwise(coarse)]

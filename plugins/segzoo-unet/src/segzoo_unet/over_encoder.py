@@ -60,6 +60,7 @@ class UNetOverEncoder(nn.Module):
         self.encoder = made.network
         self.stride = made.reductions[-1]
         self.mean, self.std = made.mean, made.std
+        self.pretrained = "encoder" if made.mean else ""
         self.saved_options = dataclasses.asdict(options) | {"encoder_weights": None}
         norm = "batch" if options.norm == "auto" else options.norm
         up = "nearest" if options.up == "auto" else options.up
