@@ -10,7 +10,7 @@ from segmentation_models_pytorch import encoders as smp_encoders
 
 import segzoo
 from segzoo import SegzooError
-from segzoo.model import saved_options
+from segzoo.model import normalization, saved_options
 
 LITTLE = "mobilenet_v2"  # the smallest of smp's own
 
@@ -134,6 +134,16 @@ def test_a_local_file_gives_what_smp_makes_of_pretrained_weights(tmp_path, chann
     expected.set_in_channels(channels, pretrained=True)
     network = build(encoder=LITTLE, encoder_weights=str(file), in_channels=channels)
     assert same(network.encoder.state_dict(), expected.state_dict())
+    assert network.pretrained == "encoder"
+    assert build(encoder=LITTLE).pretrained == ""
+
+
+def test_the_statistics_of_timms_weights_are_the_networks(tmp_path):
+    torch.save(timm.create_model("tf_efficientnet_lite0").state_dict(), tmp_path / "lite0.pth")
+    name = "tu-tf_efficientnet_lite0"
+    network = build(encoder=name, encoder_weights=str(tmp_path / "lite0.pth"))
+    assert normalization("auto", 3, network) == ((0.5,) * 3, (0.5,) * 3)
+    assert normalization("auto", 3, build(encoder=name))[0][0] == 0.485
 
 
 @pytest.mark.parametrize("model", ["smp-unet", "smp-dpt"])

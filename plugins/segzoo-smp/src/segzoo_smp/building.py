@@ -41,6 +41,9 @@ class Sized(nn.Module):
     stride: int
     minimum: int
     saved_options: dict[str, Any]
+    pretrained: str
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return logits_BKHW for images whose H and W are multiples of `stride`."""
@@ -79,6 +82,9 @@ def build(
         load_encoder(owner, network.encoder, encoder.file)
     saved = {"encoder": encoder.name, "encoder_weights": None}
     network.saved_options = dataclasses.asdict(options) | saved
+    network.pretrained = "encoder" if options.encoder_weights else ""
+    if len(encoder.mean) == in_channels:
+        network.mean, network.std = encoder.mean, encoder.std
     return network.train()
 
 

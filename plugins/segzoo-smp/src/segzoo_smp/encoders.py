@@ -22,8 +22,9 @@ class Encoder:
 
     `weights` is what smp takes (a tag, True for those that timm's name says, or None), `tag` what
     the user gave, `source` where they come from, `file` the local file to load instead, `depth`
-    the option's. `fixed_size` is the side of the only pictures that timm makes the encoder for, or
-    0 for any.
+    the option's. `mean` and `std` are those of the pictures that timm's weights know, in 0..1; they
+    are empty without weights, and for smp's own encoders, which do not say them. `fixed_size` is
+    the side of the only pictures that timm makes the encoder for, or 0 for any.
     """
 
     name: str
@@ -32,6 +33,8 @@ class Encoder:
     source: str = ""
     file: Path | None = None
     depth: int = 5
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     fixed_size: int = 0
 
 
@@ -55,6 +58,8 @@ def find_encoder(owner: str, options: EncoderOptions) -> Encoder:
         )
     else:
         encoder = _find_timm(owner, name, tag)
+    if weights is None:
+        encoder = replace(encoder, mean=(), std=())
     return replace(encoder, tag=tag, file=file, depth=options.depth)
 
 
@@ -77,6 +82,8 @@ def _find_timm(owner: str, name: str, tag: str) -> Encoder:
         name=PREFIX + full,
         weights=True if tag else None,
         source=_hub_file(settings.hf_hub_id) if settings.hf_hub_id else str(settings.url),
+        mean=tuple(settings.mean),
+        std=tuple(settings.std),
         fixed_size=settings.input_size[-1] if settings.fixed_input_size else 0,
     )
 
