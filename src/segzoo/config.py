@@ -37,8 +37,10 @@ class RunConfig:
         "mean and std of the input: those of the network's pretrained weights if it has any and "
         "else ImageNet's; ImageNet's, 0.5 and 0.5, or 0 and 1",
     )
-    augment: Literal["none", "light"] = option(
-        "light", "random changes of the training pictures: flips, brightness and contrast"
+    augment: Literal["none", "light", "strong"] = option(
+        "light",
+        "random changes of the training pictures; light: mirroring, contrast, brightness; strong: "
+        "rotation, scale, shift, colours, blur and noise too",
     )
     # Full names, so that no other package can make the defaults ambiguous.
     loss: str = option("segzoo/ce + segzoo/dice", "loss, or a weighted sum such as `ce + 0.5*dice`")

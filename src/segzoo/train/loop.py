@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from segzoo.errors import SegzooError
 from segzoo.evaluate import device_target, memory_format, score
-from segzoo.train.augment import light
+from segzoo.train.augment import augmented
 from segzoo.train.device import autocast
 from segzoo.train.notify import Observers
 from segzoo.train.optim import hold_pretrained
@@ -69,8 +69,7 @@ def train_epoch(run: Run) -> Scores:
     for batch, is_last_of_step, share in steps(run):
         images_BCHW = run.preprocess(batch.images_BCHW.to(device, non_blocking=True))
         target_BHW = device_target(batch.target_BHW, run.info.target, device)
-        if config.augment == "light":
-            images_BCHW, target_BHW = light(images_BCHW, target_BHW, random)
+        images_BCHW, target_BHW = augmented(config.augment, images_BCHW, target_BHW, random)
         with autocast(device, run.precision), batch_norm_error():
             output = run.forward(images_BCHW.contiguous(memory_format=layout), target_BHW)
         loss, logits_BKHW = loss_of(output, target_BHW, run.loss, config.aux_weight)
