@@ -20,6 +20,7 @@ from segzoo.registry import FIRST_PARTY, Entry
 from segzoo.specs import target_kinds
 
 DOCS = Path(__file__).parent
+DATA_COMMANDS = ("data stats", "data check", "data preview")
 CORE = "segzoo"
 FEW_CLASSES = 4
 
@@ -32,7 +33,7 @@ def cli_page() -> str:
     parts = ["# The command line\n\nWritten by `make docs` from the commands' own help.\n"]
     environment = {**os.environ, "SEGZOO_NO_PLUGINS": "1", "COLUMNS": "100", "NO_COLOR": "1"}
     environment |= {"TERM": "dumb", "TYPER_USE_RICH": "0"}
-    for command in ("", *COMMANDS):
+    for command in ("", *COMMANDS, *DATA_COMMANDS):
         words = [sys.executable, "-m", "segzoo", *command.split(), "--help"]
         text = subprocess.run(
             words, capture_output=True, text=True, check=True, env=environment

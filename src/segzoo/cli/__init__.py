@@ -29,6 +29,7 @@ COMMANDS = {
     "check": "segzoo.cli.checking:check_command",
     "doctor": "segzoo.cli.checking:doctor_command",
     "matrix": "segzoo.cli.checking:matrix_command",
+    "data": "segzoo.cli.data:app",
     "new": "segzoo.cli.authoring:new_command",
 }
 """The core's commands, and where their functions are."""
@@ -52,7 +53,11 @@ def make_app(only: str = "") -> typer.Typer:
     for name in [only] if only in COMMANDS else COMMANDS:
         module, _, attribute = COMMANDS[name].partition(":")
         cls = LightCommand if module == "segzoo.cli.zoo" else None
-        app.command(name, cls=cls)(getattr(importlib.import_module(module), attribute))
+        command = getattr(importlib.import_module(module), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name, cls=cls)(command)
     if only not in COMMANDS:
         _add_plugin_commands(app)
     return app

@@ -1,0 +1,122 @@
+"""``segzoo data stats | check | preview``: looking at a data set before training on it."""
+
+import dataclasses
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from segzoo.cli.console import JSON_HELP, print_json, print_table
+from segzoo.cli.training import parse_pairs
+from segzoo.config import RunConfig, parse_size
+from segzoo.errors import SegzooError, listed, nearest
+from segzoo.options import option_infos
+
+FAILED = 1
+
+Name = Annotated[str, typer.Argument(help="data set, by name or `distribution/name`")]
+Root = Annotated[str | None, typer.Option(help="folder of the data set")]
+Options = Annotated[list[str], typer.Option("-O", help="data option NAME=VALUE")]
+Stand = Annotated[bool, typer.Option("--sample", help="use the generated stand-in")]
+AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
+
+app = typer.Typer(help="Look at a data set: what is in it, what is wrong, what the network sees.")
+
+
+@app.command("stats")
+def stats_command(
+    name: Name,
+    root: Root = None,
+    o: Options = [],  # noqa: B006
+    sample: Stand = False,
+    json: AsJson = False,
+) -> None:
+    """Count pictures, sizes, the classes' shares, mean and std of every split."""
+    source = _open(name, root, o, sample)
+    from segzoo.data.survey import survey
+
+    stats = survey(source)
+    if json:
+        print_json({split: dataclasses.asdict(record) for split, record in stats.items()})
+        return
+    rows = [
+        (
+            split,
+            record.pictures,
+            " to ".join(f"{h}x{w}" for h, w in (record.smallest, record.largest)),
+            " ".join(f"{value:.3f}" for value in record.mean),
+            " ".join(f"{value:.3f}" for value in record.std),
+        )
+        for split, record in stats.items()
+    ]
+    print_table(("split", "pictures", "height x width", "mean", "std"), rows)
+    print_table(("class", *stats), list(_shares(stats)), title="share of pixels (in pictures)")
+
+
+def _shares(stats: dict[str, Any]) -> Any:
+    classes = next(iter(stats.values())).shares
+    for name in classes:
+        cells = (f"{r.shares[name]:.4f} ({r.pictures_with[name]})" for r in stats.values())
+        yield name, *cells
+    yield "ignored", *(f"{record.ignored:.4f}" for record in stats.values())
+
+
+@app.command("check")
+def check_command(
+    name: Name,
+    root: Root = None,
+    o: Options = [],  # noqa: B006
+    sample: Stand = False,
+    json: AsJson = False,
+) -> None:
+    """Find broken, mislabelled, duplicated and leaking pictures; exit 1 where there are any."""
+    source = _open(name, root, o, sample)
+    from segzoo.data.survey import check
+
+    problems = list(check(source))
+    if json:
+        print_json([dataclasses.asdict(problem) for problem in problems])
+    elif problems:
+        rows = [(p.kind, p.split, p.key, p.text) for p in problems]
+        print_table(("problem", "split", "picture", "what it is"), rows)
+        counts = Counter(problem.kind for problem in problems)
+        print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    else:
+        print("nothing wrong was found")
+    if problems:
+        raise typer.Exit(FAILED)
+
+
+@app.command("preview")
+def preview_command(
+    name: Name,
+    out: Annotated[Path, typer.Option("-o", "--out", help="PNG file to write")],
+    root: Root = None,
+    o: Options = [],  # noqa: B006
+    sample: Stand = False,
+    split: Annotated[str, typer.Option(help="train, val or test")] = "train",
+    size: Annotated[str, typer.Option(help="height x width that the network sees")] = "256",
+    augment: Annotated[str, typer.Option(help="none, light or strong")] = "light",
+    count: Annotated[int, typer.Option(min=1, help="pictures")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="seed of choice and augmentation")] = 0,
+) -> None:
+    """Write a contact sheet of what the network sees, augmentation included."""
+    presets = next(info.choices for info in option_infos(RunConfig) if info.name == "augment")
+    if augment not in presets:
+        hint = f"{nearest(augment, presets)}there is: {listed(presets)}"
+        raise SegzooError(f"--augment {augment}: no such preset", hint)
+    pixels, source = parse_size(size), _open(name, root, o, sample)
+    from segzoo.preview import draw_preview
+
+    draw_preview(source, out, split=split, size=pixels, augment=augment, count=count, seed=seed)
+    print(f"written: {out}", file=sys.stderr)
+
+
+def _open(name: str, root: str | None, o: list[str], sample: bool) -> Any:
+    options: dict[str, Any] = parse_pairs(o, "-O")
+    root = root or options.pop("root", None)
+    from segzoo.data.opening import DataSource
+
+    return DataSource(name, root=root, options=options, sample=sample)

@@ -1,0 +1,140 @@
+"""`segzoo data stats | check | preview`."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from helpers import run_segzoo
+from PIL import Image, ImageEnhance
+
+from segzoo.data.opening import DataSource
+from segzoo.data.standin import shapes
+from segzoo.data.survey import check, fingerprint, survey
+from segzoo.errors import SegzooError
+from segzoo.preview import draw_preview
+
+
+def source(root, name="folder", **options):
+    return DataSource(name, root=root, options=options)
+
+
+def problems(root, **options):
+    return [(p.kind, p.split, p.key) for p in check(source(root, **options))]
+
+
+@pytest.fixture
+def split_root(tmp_path):
+    """Write 4 training and 2 validation pairs of shapes."""
+    for split, indices in (("train", range(4)), ("val", range(4, 6))):
+        for kind in ("images", "masks"):
+            (tmp_path / "data" / kind / split).mkdir(parents=True)
+        for index in indices:
+            image, labels = shapes(index)
+            image.save(tmp_path / "data" / "images" / split / f"{index}.png")
+            labels.save(tmp_path / "data" / "masks" / split / f"{index}.png")
+    return tmp_path / "data"
+
+
+def test_statistics_are_those_of_the_files(split_root):
+    stats = survey(source(split_root))
+    assert {name: record.pictures for name, record in stats.items()} == {"train": 4, "val": 2}
+    masks = [np.asarray(Image.open(p)) for p in sorted((split_root / "masks/train").iterdir())]
+    images = [np.asarray(Image.open(p)) / 255 for p in (split_root / "images/train").iterdir()]
+    train = stats["train"]
+    for index, share in enumerate(train.shares.values()):
+        assert share == pytest.approx(np.mean([mask == index for mask in masks]), abs=1e-9)
+    assert list(train.pictures_with.values()) == [
+        sum(bool((mask == index).any()) for mask in masks) for index in range(3)
+    ]
+    assert train.mean == pytest.approx(np.mean(images, axis=(0, 1, 2)), abs=1e-9)
+    assert train.std == pytest.approx(np.std(np.stack(images), axis=(0, 1, 2)), abs=1e-9)
+    assert (train.smallest, train.largest, train.ignored) == ((80, 96), (80, 96), 0)
+
+
+def test_ignored_pixels_and_soft_mattes_are_counted(split_root, hk_root):
+    mask = np.array(Image.open(split_root / "masks/train/0.png"))
+    mask[:40] = 255
+    Image.fromarray(mask).save(split_root / "masks/train/0.png")
+    assert survey(source(split_root))["train"].ignored == pytest.approx(0.5 / 4)
+    soft = survey(source(hk_root, "hk", matte="soft"))["test"]
+    assert 0.1 < soft.shares["person"] < 0.9
+    assert sum(soft.shares.values()) == pytest.approx(1)
+
+
+def test_nothing_is_wrong_with_sound_data(split_root):
+    assert problems(split_root) == []
+
+
+def test_broken_and_mislabelled_pictures_are_named(split_root):
+    file = split_root / "images/train/1.png"
+    file.write_bytes(file.read_bytes()[:300])
+    mask = np.array(Image.open(split_root / "masks/val/4.png"))
+    assert problems(split_root) == [("broken", "train", "#1")]
+    mask[0, 0] = 9
+    Image.fromarray(mask).save(split_root / "masks/val/4.png")
+    found = problems(split_root, classes="a,b,c,d,e,f,g,h,i,j", ignore=0)
+    assert ("missing class", "train", "") in found
+
+
+def test_copies_are_found_in_other_files_sizes_and_light(split_root):
+    photo = Image.open(split_root / "images/train/2.png")
+    half = ImageEnhance.Brightness(photo.resize((72, 60))).enhance(0.8)
+    half.save(split_root / "images/val/copy.jpg", quality=80)
+    Image.open(split_root / "masks/train/2.png").resize((72, 60), Image.Resampling.NEAREST).save(
+        split_root / "masks/val/copy.png"
+    )
+    shutil.copy(split_root / "images/train/3.png", split_root / "images/train/again.png")
+    shutil.copy(split_root / "masks/train/3.png", split_root / "masks/train/again.png")
+    found = list(check(source(split_root)))
+    assert {(p.kind, p.split, p.key) for p in found} == {
+        ("leak", "train", "2"),
+        ("duplicate", "train", "3"),
+    }
+    assert "`copy` of `val`" in next(p.text for p in found if p.kind == "leak")
+
+
+def test_a_class_that_no_training_picture_shows_is_told(split_root):
+    assert problems(split_root, classes="ground,disc,box,star") == [("missing class", "train", "")]
+
+
+def test_fingerprints_of_other_pictures_differ():
+    marks = [
+        fingerprint(torch.as_tensor(np.array(shapes(i)[0])).permute(2, 0, 1)) for i in range(12)
+    ]
+    bits = [(a[0] ^ b[0]).bit_count() for n, a in enumerate(marks) for b in marks[n + 1 :]]
+    assert min(bits) > 8
+
+
+def test_the_preview_shows_every_picture_and_its_changes(split_root, tmp_path):
+    out = tmp_path / "sheet.png"
+    draw_preview(source(split_root), out, size=(40, 48), augment="strong", count=3)
+    draw_preview(
+        source(split_root), tmp_path / "again.png", size=(40, 48), augment="strong", count=3
+    )
+    assert out.read_bytes() == (tmp_path / "again.png").read_bytes()
+    draw_preview(source(split_root), tmp_path / "none.png", size=(40, 48), augment="none", count=3)
+    assert out.read_bytes() != (tmp_path / "none.png").read_bytes()
+    with Image.open(out) as sheet:
+        assert sheet.width > 5 * 200 and sheet.height > 3 * 150
+    with pytest.raises(SegzooError, match="no `test` split"):
+        draw_preview(source(split_root), out, split="test")
+
+
+def test_the_commands_print_and_exit_by_what_they_find(split_root, tmp_path):
+    root = ("--root", str(split_root))
+    stats = run_segzoo("data", "stats", "folder", *root)
+    assert "class_1" in stats.stdout and "80x96 to 80x96" in stats.stdout
+    assert json.loads(run_segzoo("data", "stats", "folder", *root, "--json").stdout)["val"]
+    sound = run_segzoo("data", "check", "folder", *root)
+    assert (sound.returncode, sound.stdout) == (0, "nothing wrong was found\n")
+    shutil.copy(split_root / "images/train/3.png", split_root / "images/val/again.png")
+    shutil.copy(split_root / "masks/train/3.png", split_root / "masks/val/again.png")
+    found = run_segzoo("data", "check", "folder", *root)
+    assert found.returncode == 1
+    assert "1 leak" in found.stdout
+    out = str(tmp_path / "sheet.png")
+    assert run_segzoo("data", "preview", "folder", *root, "-o", out, "--size", "40").returncode == 0
+    wrong = run_segzoo("data", "preview", "folder", *root, "-o", out, "--augment", "stronk")
+    assert "did you mean `strong`" in wrong.stderr
