@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from segzoo.builtin_losses import segzoo_losses as segzoo_losses
 from segzoo.options import option
-from segzoo.specs import DatasetSpec, LossSpec, MetricSpec
+from segzoo.specs import DatasetSpec, MetricSpec
 
 # The built-in observers live with the training they observe; importing them loads no torch.
 from segzoo.train.observers import (
@@ -39,17 +40,22 @@ class FolderOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossEntropyOptions:
-    """Options of `ce`."""
+class BoundaryOptions:
+    """Options of `boundary`."""
 
-    label_smoothing: float = option(0.0, "mass moved to the other classes", minimum=0, maximum=1)
+    width: float = option(
+        0.02, "band of boundary IoU, as a share of the picture's diagonal", minimum=0, maximum=1
+    )
+    tolerance: float = option(
+        0.008, "reach of boundary F, as a share of the picture's diagonal", minimum=0, maximum=1
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiceOptions:
-    """Options of `dice`."""
+class MattingOptions:
+    """Options of `matting`."""
 
-    smooth: float = option(1.0, "added to both parts of the fraction, in pixels", minimum=0)
+    connectivity: bool = option(False, "also the connectivity error: on the CPU, and needs scipy")
 
 
 def segzoo_datasets() -> list[DatasetSpec]:
@@ -66,40 +72,41 @@ def segzoo_datasets() -> list[DatasetSpec]:
     ]
 
 
-def segzoo_losses() -> list[LossSpec]:
-    """Return cross-entropy and Dice."""
-    return [
-        LossSpec(
-            name="ce",
-            summary="cross-entropy; soft targets as in alpha mattes",
-            build="segzoo.losses:build_cross_entropy",
-            targets=("labels", "alpha"),
-            options=CrossEntropyOptions,
-        ),
-        LossSpec(
-            name="dice",
-            summary="soft Dice over the batch, mean over the classes present",
-            build="segzoo.losses:build_dice",
-            targets=("labels", "alpha"),
-            options=DiceOptions,
-        ),
-    ]
-
-
 def segzoo_metrics() -> list[MetricSpec]:
-    """Return the scores from one confusion matrix, and the errors of a matte."""
+    """Return those that every run computes, then those asked for by name."""
     return [
         MetricSpec(
             name="confusion",
             summary="pixel accuracy, mean IoU and IoU per class (an alpha counts from 0.5 on)",
-            build="segzoo.metrics:build_confusion",
+            build="segzoo.metrics.confusion:build_confusion",
             targets=("labels", "alpha"),
         ),
         MetricSpec(
             name="matte",
             summary="MAD and MSE of an alpha matte, both in 0..1 per pixel",
-            build="segzoo.metrics:build_matte",
+            build="segzoo.metrics.matte:build_matte",
             targets="alpha",
             higher_is_better=False,
+        ),
+        MetricSpec(
+            name="overlap",
+            summary="Dice, precision and recall per class, mean accuracy, frequency-weighted IoU",
+            build="segzoo.metrics.confusion:build_overlap",
+            targets=("labels", "alpha"),
+        ),
+        MetricSpec(
+            name="boundary",
+            summary="boundary IoU and boundary F, per class and mean",
+            build="segzoo.metrics.boundary:build_boundary",
+            targets=("labels", "alpha"),
+            options=BoundaryOptions,
+        ),
+        MetricSpec(
+            name="matting",
+            summary="SAD, gradient and connectivity error of an alpha, in thousands per picture",
+            build="segzoo.metrics.matte:build_matting",
+            targets="alpha",
+            higher_is_better=False,
+            options=MattingOptions,
         ),
     ]

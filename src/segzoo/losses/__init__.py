@@ -1,0 +1,53 @@
+"""The core's losses, and weighted sums of losses by name.
+
+Logits are B x K x H x W; the target is labels_BHW (int64, ignore_index where unlabelled) or
+alpha_BHW (float 0..1), which stands for the two-class distribution (1 - alpha, alpha).
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segzoo.losses.overlap import Dice as Dice
+from segzoo.losses.overlap import build_dice as build_dice
+from segzoo.losses.pixelwise import CrossEntropy as CrossEntropy
+from segzoo.losses.pixelwise import build_cross_entropy as build_cross_entropy
+from segzoo.options import make_options
+from segzoo.plugins import get_registry
+from segzoo.terms import parse_terms
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class WeightedSum(nn.Module):
+    """``ce + 0.5*dice``: each loss times its weight."""
+
+    def __init__(self, terms: Sequence[tuple[float, Loss]]) -> None:
+        super().__init__()
+        self.terms = list(terms)
+        self.parts = nn.ModuleList(loss for _, loss in terms if isinstance(loss, nn.Module))
+
+    def forward(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
+        """Return the weighted sum, a scalar."""
+        losses = [weight * loss(logits_BKHW, target_BHW) for weight, loss in self.terms]
+        return torch.stack(losses).sum()
+
+
+def make_loss(
+    expression: str, *, classes: Sequence[str], ignore_index: int | None, target: str
+) -> nn.Module:
+    """Build a loss from ``ce``, ``ce + 0.5*dice`` or ``ce(label_smoothing=0.1)``.
+
+    Raises SegzooError for a malformed expression, an unknown loss, or one that does not take the
+    data's target kind, naming those that do.
+    """
+    terms = []
+    registry = get_registry()
+    for weight, name, values in parse_terms(expression, "+", "loss"):
+        entry = registry.get_for(target, "losses", name)
+        options = make_options(entry.spec.options, values, entry.owner)
+        build = entry.resolve("build")
+        loss = build(classes=tuple(classes), ignore_index=ignore_index, options=options)
+        terms.append((weight, loss))
+    return WeightedSum(terms)

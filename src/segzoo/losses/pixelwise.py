@@ -1,0 +1,162 @@
+"""Losses that are a mean over pixels: cross-entropy, its hardest pixels, focal.
+
+B batch, K classes, H height, W width, N all pixels of a batch.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segzoo.builtin_losses import CrossEntropyOptions, FocalOptions, OhemOptions
+from segzoo.errors import SegzooError
+from segzoo.losses.targets import counted, distribution, mean_over
+
+NO_LABEL = -100
+
+SMALLEST = 1e-6
+"""Distances stay above this: with gamma < 1 the slope of d^gamma is infinite at 0."""
+
+
+class CrossEntropy(nn.Module):
+    """Mean cross-entropy over the labelled pixels; 0 where a batch has none.
+
+    With class weights a mean in which a pixel counts as much as its class, as in torch. In an
+    alpha a pixel counts sum(w t): torch's sum(-w t log p) is not minimal at p = t.
+    """
+
+    weight_K: Tensor | None
+
+    def __init__(
+        self,
+        ignore_index: int | None,
+        label_smoothing: float,
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.ignore_index = NO_LABEL if ignore_index is None else ignore_index
+        self.label_smoothing = label_smoothing
+        weight_K = None if weights is None else torch.tensor(weights, dtype=torch.float32)
+        self.register_buffer("weight_K", weight_K, persistent=False)
+
+    def forward(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
+        """Return the scalar loss, in float32 whatever the logits' precision."""
+        logits_BKHW = logits_BKHW.float()
+        if target_BHW.is_floating_point():
+            return self._of_alpha(logits_BKHW, distribution(target_BHW, 2))
+        total = functional.cross_entropy(
+            logits_BKHW,
+            target_BHW,
+            weight=self.weight_K,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            reduction="sum",
+        )
+        counted_BHW = target_BHW != self.ignore_index
+        if self.weight_K is None:
+            return total / counted_BHW.sum().clamp(min=1)
+        weight_BHW = self.weight_K[target_BHW.where(counted_BHW, 0)].where(counted_BHW, 0.0)
+        return _divided(total, weight_BHW.sum())
+
+    def _of_alpha(self, logits_BKHW: Tensor, target_BKHW: Tensor) -> Tensor:
+        cost_BHW = functional.cross_entropy(
+            logits_BKHW, target_BKHW, label_smoothing=self.label_smoothing, reduction="none"
+        )
+        if self.weight_K is None:
+            return cost_BHW.mean()
+        weight_BHW = torch.einsum("bkhw,k->bhw", target_BKHW, self.weight_K)
+        return _divided((cost_BHW * weight_BHW).sum(), weight_BHW.sum())
+
+
+class HardestCrossEntropy(nn.Module):
+    """Mean cross-entropy over the hardest pixels of the batch, less the target's own entropy.
+
+    Online hard example mining (Shrivastava, Gupta, Girshick, "Training Region-based Object
+    Detectors with Online Hard Example Mining", CVPR 2016, https://arxiv.org/abs/1604.03540), in
+    the form usual for segmentation: the pixels whose true class has a probability below
+    `threshold`, and at least the share `keep`. A label's entropy is 0; without that of a soft
+    target, its uncertain pixels would be the hardest however well they were predicted.
+    """
+
+    def __init__(self, ignore_index: int | None, keep: float, threshold: float) -> None:
+        super().__init__()
+        self.ignore_index, self.keep, self.threshold = ignore_index, keep, threshold
+
+    def forward(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
+        """Return the scalar loss, in float32 whatever the logits' precision."""
+        counted_BHW = counted(target_BHW, self.ignore_index)
+        target_BKHW = distribution(target_BHW, logits_BKHW.shape[1])
+        entropy_BHW = -torch.special.xlogy(target_BKHW, target_BKHW).sum(1)
+        cost_BHW = -(target_BKHW * logits_BKHW.float().log_softmax(1)).sum(1) - entropy_BHW
+        # Ignored pixels come last: no other cost is below 0 by more than rounding.
+        cost_N = cost_BHW.where(counted_BHW, -1.0).flatten().sort(descending=True).values
+        total = counted_BHW.sum()
+        rank_N = torch.arange(cost_N.numel(), device=cost_N.device)
+        hard_N = (rank_N < (self.keep * total).ceil()) | ((-cost_N).exp() < self.threshold)
+        return mean_over(cost_N, hard_N & (rank_N < total))
+
+
+class Focal(nn.Module):
+    """Cross-entropy in which well predicted pixels count less: sum |t - p|^gamma (-t log p).
+
+    For labels the focal loss of Lin, Goyal, Girshick, He, Dollar, "Focal Loss for Dense Object
+    Detection", ICCV 2017, https://arxiv.org/abs/1708.02002. The distance |t - p| in place of its
+    1 - p makes soft targets minimal at p = t, as the quality focal loss of Li et al., "Generalized
+    Focal Loss", NeurIPS 2020, https://arxiv.org/abs/2006.04388, here with a softmax.
+    """
+
+    def __init__(self, ignore_index: int | None, gamma: float) -> None:
+        super().__init__()
+        self.ignore_index, self.gamma = ignore_index, gamma
+
+    def forward(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
+        """Return the scalar loss, in float32 whatever the logits' precision."""
+        log_BKHW = logits_BKHW.float().log_softmax(1)
+        target_BKHW = distribution(target_BHW, logits_BKHW.shape[1])
+        distance_BKHW = (target_BKHW - log_BKHW.exp()).abs().clamp(min=SMALLEST)
+        cost_BHW = -(distance_BKHW**self.gamma * target_BKHW * log_BKHW).sum(1)
+        return mean_over(cost_BHW, counted(target_BHW, self.ignore_index))
+
+
+def build_cross_entropy(
+    *, classes: Sequence[str], ignore_index: int | None, options: CrossEntropyOptions
+) -> nn.Module:
+    """Build `ce`. Raises SegzooError for weights that are not one number >= 0 for each class."""
+    weights = None if options.weight is None else _weights(options.weight, classes)
+    return CrossEntropy(ignore_index, options.label_smoothing, weights)
+
+
+def build_ohem(
+    *, classes: Sequence[str], ignore_index: int | None, options: OhemOptions
+) -> nn.Module:
+    """Build `ohem`."""
+    return HardestCrossEntropy(ignore_index, options.keep, options.threshold)
+
+
+def build_focal(
+    *, classes: Sequence[str], ignore_index: int | None, options: FocalOptions
+) -> nn.Module:
+    """Build `focal`."""
+    return Focal(ignore_index, options.gamma)
+
+
+def _weights(text: str, classes: Sequence[str]) -> list[float]:
+    example = ":".join(["1"] * (len(classes) - 1) + ["2.5"])
+    hint = f"one number >= 0 for each class, not all 0, as in `ce(weight={example})`"
+    try:
+        weights = [float(part) for part in text.split(":")]
+    except ValueError:
+        raise SegzooError(f"loss `ce`: cannot read weight={text}", hint) from None
+    if len(weights) != len(classes):
+        raise SegzooError(
+            f"loss `ce`: {len(weights)} weights in weight={text}, and {len(classes)} classes", hint
+        )
+    if not all(0 <= weight < float("inf") for weight in weights) or not any(weights):
+        raise SegzooError(f"loss `ce`: weight={text} cannot weigh classes", hint)
+    return weights
+
+
+def _divided(total: Tensor, mass: Tensor) -> Tensor:
+    # A batch may hold only ignored pixels or classes of weight 0.
+    return torch.where(mass > 0, total / mass.where(mass > 0, 1.0), 0.0 * total)
