@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from segzoo import SegzooError
 from segzoo.metrics import Confusion, MatteErrors, MetricSet, confusion_matrix
 
 
@@ -79,3 +80,25 @@ def test_a_plugins_metric_joins_the_core_s(install):
     metrics.update(torch.zeros(1, 2, 2, 2), torch.ones(1, 2, 2, dtype=torch.int64))
     assert metrics.compute()["share"] == 4
     assert metrics.higher_is_better["share"] is False
+
+
+def test_every_run_has_the_same_few_scores_and_others_by_name():
+    how = {"classes": ("a", "b"), "ignore_index": None}
+    always = ["pixel_accuracy", "mean_iou", "iou/a", "iou/b"]
+    assert MetricSet("", **how, target="labels").names(2, "labels") == always
+    assert MetricSet("", **how, target="alpha").names(2, "alpha") == [*always, "mad", "mse"]
+    further = MetricSet("overlap, boundary(width=0.1)", **how, target="labels")
+    names = further.names(2, "labels")
+    assert names[:4] == always
+    assert {"mean_dice", "dice/b", "fw_iou", "mean_boundary_iou", "boundary_f/a"} < set(names)
+    assert further.higher_is_better["mean_boundary_f"] is True
+
+
+def test_a_metric_of_every_run_may_be_named_too():
+    metrics = MetricSet("confusion", classes=("a", "b"), ignore_index=None, target="labels")
+    assert list(metrics.entries) == ["segzoo/confusion"]
+
+
+def test_matting_is_for_mattes():
+    with pytest.raises(SegzooError, match="takes alpha targets, the data set has labels"):
+        MetricSet("matting", classes=("a", "b"), ignore_index=None, target="labels")

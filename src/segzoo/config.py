@@ -60,7 +60,9 @@ class RunConfig:
     accumulate: int = option(1, "batches per optimizer step", minimum=1)
     ema: float = option(0.99, "decay of the averaged weights; 0 = off", minimum=0, maximum=1)
     monitor: str = option("auto", "score that chooses the best weights; auto: mean_iou or mad")
-    metrics: str = option("", "further metrics of plugins, comma separated")
+    metrics: str = option(
+        "", "further metrics, comma separated: overlap, boundary, matting, or a plugin's"
+    )
     patience: int = option(0, "stop after this many epochs without a better score; 0 = never")
     train_splits: tuple[str, ...] = option(("train",), "splits to train on")
     eval_splits: tuple[str, ...] = option(

@@ -1,0 +1,10 @@
+"""The core's metrics: overlap of classes, their boundaries, the errors of a matte.
+
+Metrics add up over a whole data set; nothing is averaged over batches. K is the class count.
+"""
+
+from segzoo.metrics.confusion import Confusion, confusion_matrix
+from segzoo.metrics.matte import MatteErrors
+from segzoo.metrics.selection import Metric, MetricSet
+
+__all__ = ["Confusion", "MatteErrors", "Metric", "MetricSet", "confusion_matrix"]
