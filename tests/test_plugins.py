@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 from helpers import load_only, run_segzoo
 
-from segzoo.config import make_config, recipe_names, with_typed_options
 from segzoo.errors import SegzooError
-from segzoo.losses import make_loss
 from segzoo.plugins import get_manager, get_registry, signature_fault
 
 GOOD = """
@@ -199,21 +197,6 @@ def test_two_plugins_with_one_name_are_an_error_that_names_both(install):
         assert plugin_named(identity).warnings == [
             "model `twin` is another plugin's too: say `acme/twin` or `bolt/twin`"
         ]
-
-
-def test_the_defaults_are_not_made_ambiguous_by_another_package(install):
-    source = good("linknet", "acme") + (
-        "from segzoo import LossSpec\n"
-        "def segzoo_losses():\n"
-        "    return [LossSpec(name=name, summary='s', build='acme.net:build')\n"
-        "            for name in ('ce', 'dice')]\n"
-    )
-    install("acme", source, files={"net.py": NET})
-    for recipe in recipe_names():
-        config = with_typed_options(make_config({}, recipe=recipe))
-        make_loss(config.loss, classes=("a", "b"), ignore_index=None, target="labels")
-    with pytest.raises(SegzooError, match="2 plugins: `acme/dice` and `segzoo/dice`"):
-        make_loss("dice", classes=("a", "b"), ignore_index=None, target="labels")
 
 
 def test_two_distributions_may_use_one_entry_point_name(install, tmp_path):

@@ -4,6 +4,7 @@ Shapes: B batch, C channels, H height, W width; a reduction r is a feature map o
 """
 
 import contextlib
+import dataclasses
 import logging
 import re
 from collections.abc import Iterator
@@ -87,6 +88,34 @@ def make_encoder(
     encoder = _checked(network, name, owner, in_channels)
     statistics = (_per_channel(values, in_channels) for values in (found.mean, found.std))
     return encoder._replace(**dict(zip(("mean", "std"), statistics, strict=True)))
+
+
+class OverEncoder(nn.Module):
+    """Base of a network over an encoder of timm: `encoder`, and what the core reads of it.
+
+    `options` is a dataclass with `encoder` and `encoder_weights`. `channels` and `reductions` are
+    those of the encoder's features, finest first; `mean` and `std` those of the pictures that its
+    weights were trained on. Raises what `make_encoder` raises.
+    """
+
+    def __init__(
+        self, options: Any, *, in_channels: int, owner: str, finest: int = 2, coarsest: int = 32
+    ) -> None:
+        super().__init__()
+        made = make_encoder(
+            options.encoder,
+            options.encoder_weights,
+            in_channels=in_channels,
+            owner=owner,
+            finest=finest,
+            coarsest=coarsest,
+        )
+        self.encoder = made.network
+        self.channels, self.reductions = made.channels, made.reductions
+        self.stride = made.reductions[-1]
+        self.mean, self.std = made.mean, made.std
+        self.pretrained = "encoder" if made.mean else ""
+        self.saved_options = dataclasses.asdict(options) | {"encoder_weights": None}
 
 
 def _levels(name: str, finest: int, coarsest: int, owner: str) -> tuple[int, ...]:

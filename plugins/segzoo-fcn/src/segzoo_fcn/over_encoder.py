@@ -6,39 +6,23 @@ VGG16's classifier. Scores, skips and upsamplings are those of the paper.
 Shapes: B batch, C channels, D feature channels, K classes; h, w those of a coarser map.
 """
 
-import dataclasses
-
 from torch import Tensor, nn
 
-from segzoo.encoders import make_encoder
+from segzoo.encoders import OverEncoder
 from segzoo_fcn.network import Skip, Upsample
 from segzoo_fcn.plugin import FCNOptions
 
 
-class FCNOverEncoder(nn.Module):
-    """FCN-32s, -16s or -8s over timm's encoder, by the stride of its finest scores.
-
-    `mean` and `std` are those of the pictures that the encoder's weights were trained on.
-    """
+class FCNOverEncoder(OverEncoder):
+    """FCN-32s, -16s or -8s over timm's encoder, by the stride of its finest scores."""
 
     def __init__(
         self, in_channels: int, num_classes: int, output_stride: int, options: FCNOptions
     ) -> None:
-        super().__init__()
-        assert options.encoder is not None
-        made = make_encoder(
-            options.encoder,
-            options.encoder_weights,
-            in_channels=in_channels,
-            owner=f"fcn{output_stride}s",
-            finest=output_stride,
+        super().__init__(
+            options, in_channels=in_channels, owner=f"fcn{output_stride}s", finest=output_stride
         )
-        self.encoder = made.network
-        self.stride = made.reductions[-1]
-        self.mean, self.std = made.mean, made.std
-        self.pretrained = "encoder" if made.mean else ""
-        self.saved_options = dataclasses.asdict(options) | {"encoder_weights": None}
-        *finer, deepest = made.channels
+        *finer, deepest = self.channels
         fc_channels = options.fc_channels or 512
         self.fc = nn.Sequential(
             nn.Conv2d(deepest, fc_channels, 3, padding=1, bias=False),
@@ -48,7 +32,7 @@ class FCNOverEncoder(nn.Module):
         )
         self.score = nn.Conv2d(fc_channels, num_classes, 1)
         self.skips = nn.ModuleList(Skip(channels, num_classes) for channels in reversed(finer))
-        self.upsample = Upsample(num_classes, made.reductions[0], learned=False)
+        self.upsample = Upsample(num_classes, self.reductions[0], learned=False)
         nn.init.normal_(self.score.weight, std=0.1 * fc_channels**-0.5)
         for skip in self.skips:
             nn.init.zeros_(skip.score.weight)  # type: ignore[union-attr]

@@ -8,38 +8,21 @@ size. Convolutions keep their bias here, as in the authors' code.
 Shapes: B batch, C channels, K classes, H height, W width.
 """
 
-import dataclasses
 import itertools
 
 from torch import Tensor, nn
 
-from segzoo.encoders import make_encoder
+from segzoo.encoders import OverEncoder
 from segzoo_linknet.network import DecoderBlock, conv_block, deconv_block
 from segzoo_linknet.plugin import LinkNetOptions
 
 
-class LinkNetOverEncoder(nn.Module):
-    """The network: timm's encoder in `encoder`, LinkNet's `decoder` and `classifier`.
-
-    `mean` and `std` are those of the pictures that the encoder's weights were trained on.
-    """
+class LinkNetOverEncoder(OverEncoder):
+    """The network: timm's encoder in `encoder`, LinkNet's `decoder` and `classifier`."""
 
     def __init__(self, in_channels: int, num_classes: int, options: LinkNetOptions) -> None:
-        super().__init__()
-        assert options.encoder is not None
-        made = make_encoder(
-            options.encoder,
-            options.encoder_weights,
-            in_channels=in_channels,
-            owner="linknet",
-            finest=4,
-        )
-        self.encoder = made.network
-        self.stride = made.reductions[-1]
-        self.mean, self.std = made.mean, made.std
-        self.pretrained = "encoder" if made.mean else ""
-        self.saved_options = dataclasses.asdict(options) | {"encoder_weights": None}
-        coarse = list(made.channels[::-1])
+        super().__init__(options, in_channels=in_channels, owner="linknet", finest=4)
+        coarse = list(self.channels[::-1])
         blocks = [DecoderBlock(*pair) for pair in itertools.pairwise(coarse)]
         first = coarse[-1]
         self.decoder = nn.ModuleList([*blocks, DecoderBlock(first, first, factor=1)])

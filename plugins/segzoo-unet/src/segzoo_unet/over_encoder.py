@@ -7,13 +7,11 @@ size, or at a quarter, where U-Net's own begin at the full size.
 Shapes: B batch, C channels, K classes, H height, W width.
 """
 
-import dataclasses
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segzoo.encoders import make_encoder
+from segzoo.encoders import OverEncoder
 from segzoo_unet.network import Pair, initialise
 from segzoo_unet.plugin import UNetOptions
 
@@ -41,33 +39,17 @@ class Enlarge(nn.Module):
         )
 
 
-class UNetOverEncoder(nn.Module):
-    """The network: timm's encoder in `encoder`, U-Net's way up in `ups` and `decoder`.
-
-    `mean` and `std` are those of the pictures that the encoder's weights were trained on.
-    """
+class UNetOverEncoder(OverEncoder):
+    """The network: timm's encoder in `encoder`, U-Net's way up in `ups` and `decoder`."""
 
     def __init__(self, in_channels: int, num_classes: int, options: UNetOptions) -> None:
-        super().__init__()
-        assert options.encoder is not None
-        made = make_encoder(
-            options.encoder,
-            options.encoder_weights,
-            in_channels=in_channels,
-            owner="unet",
-            coarsest=2**options.depth,
-        )
-        self.encoder = made.network
-        self.stride = made.reductions[-1]
-        self.mean, self.std = made.mean, made.std
-        self.pretrained = "encoder" if made.mean else ""
-        self.saved_options = dataclasses.asdict(options) | {"encoder_weights": None}
+        super().__init__(options, in_channels=in_channels, owner="unet", coarsest=2**options.depth)
         norm = "batch" if options.norm == "auto" else options.norm
         up = "nearest" if options.up == "auto" else options.up
         top = options.width or 16
         self.ups, self.decoder = nn.ModuleList(), nn.ModuleList()
-        channels, reduction = made.channels[-1], made.reductions[-1]
-        finer = [(1, 0), *zip(made.reductions[:-1], made.channels[:-1], strict=True)]
+        channels, reduction = self.channels[-1], self.reductions[-1]
+        finer = [(1, 0), *zip(self.reductions[:-1], self.channels[:-1], strict=True)]
         for target, skip in reversed(finer):
             width = top * target
             enlarge = Enlarge(channels, width, reduction // target, up)
