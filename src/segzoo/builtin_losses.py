@@ -5,16 +5,33 @@ from dataclasses import dataclass
 from segzoo.options import option
 from segzoo.specs import LossSpec
 
+COUNTED_WEIGHTS = ("auto", "median", "enet")
+"""Class weights that are counted in the training pictures."""
+
 KINK = {"gradient": "|p - t| has a kink at p = t: a finite step crosses it at some soft pixels"}
 SELECTION = {"gradient": "a finite step changes which pixels are the hardest"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossEntropyOptions:
+class ClassWeightOptions:
+    """Base of the options of losses that weigh classes.
+
+    Before a training the core puts numbers, counted in the training pictures, in the place of a
+    word: see `segzoo.losses.balance`. The loss itself is only ever built with numbers.
+    """
+
+    weight: str | None = option(
+        None,
+        "how much each class counts: numbers, 1:2.5:1, or by the training pictures' pixels: "
+        "median (median frequency), enet (1 / ln(1.02 + share)), auto (median)",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossEntropyOptions(ClassWeightOptions):
     """Options of `ce`."""
 
     label_smoothing: float = option(0.0, "mass moved to the other classes", minimum=0, maximum=1)
-    weight: str | None = option(None, "how much each class counts, as in 1:2.5:1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +47,7 @@ class OhemOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FocalOptions:
+class FocalOptions(ClassWeightOptions):
     """Options of `focal`."""
 
     gamma: float = option(

@@ -1,6 +1,7 @@
 """Reading ``2*ce(label_smoothing=0.1) + dice``: parts of the zoo by name, with options."""
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from segzoo.errors import SegzooError
@@ -39,3 +40,14 @@ def parse_terms(expression: str, separator: str, what: str) -> list[Term]:
         options = {key.strip(): value.strip() for key, value in pairs}
         terms.append(Term(float(match["weight"] or 1), match["name"], options))
     return terms
+
+
+def write_terms(terms: Iterable[Term]) -> str:
+    """Write a weighted sum that `parse_terms` reads back to the same terms."""
+    parts = []
+    for weight, name, options in terms:
+        # The sign of an exponent would be read as the end of the term.
+        times = "" if weight == 1 else f"{weight!r}*".replace("e+", "e")
+        pairs = ",".join(f"{key}={value}" for key, value in options.items())
+        parts.append(f"{times}{name}({pairs})" if pairs else f"{times}{name}")
+    return " + ".join(parts)

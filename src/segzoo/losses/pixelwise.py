@@ -9,8 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segzoo.builtin_losses import CrossEntropyOptions, FocalOptions, OhemOptions
-from segzoo.errors import SegzooError
+from segzoo.builtin_losses import (
+    COUNTED_WEIGHTS,
+    CrossEntropyOptions,
+    FocalOptions,
+    OhemOptions,
+)
+from segzoo.errors import SegzooError, listed, nearest
 from segzoo.losses.targets import counted, distribution, mean_over
 
 NO_LABEL = -100
@@ -37,8 +42,7 @@ class CrossEntropy(nn.Module):
         super().__init__()
         self.ignore_index = NO_LABEL if ignore_index is None else ignore_index
         self.label_smoothing = label_smoothing
-        weight_K = None if weights is None else torch.tensor(weights, dtype=torch.float32)
-        self.register_buffer("weight_K", weight_K, persistent=False)
+        self.register_buffer("weight_K", _as_tensor(weights), persistent=False)
 
     def forward(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
         """Return the scalar loss, in float32 whatever the logits' precision."""
@@ -65,7 +69,7 @@ class CrossEntropy(nn.Module):
         )
         if self.weight_K is None:
             return cost_BHW.mean()
-        weight_BHW = torch.einsum("bkhw,k->bhw", target_BKHW, self.weight_K)
+        weight_BHW = _weighed(target_BKHW, self.weight_K)
         return _divided((cost_BHW * weight_BHW).sum(), weight_BHW.sum())
 
 
@@ -103,12 +107,18 @@ class Focal(nn.Module):
     For labels the focal loss of Lin, Goyal, Girshick, He, Dollar, "Focal Loss for Dense Object
     Detection", ICCV 2017, https://arxiv.org/abs/1708.02002. The distance |t - p| in place of its
     1 - p makes soft targets minimal at p = t, as the quality focal loss of Li et al., "Generalized
-    Focal Loss", NeurIPS 2020, https://arxiv.org/abs/2006.04388, here with a softmax.
+    Focal Loss", NeurIPS 2020, https://arxiv.org/abs/2006.04388, here with a softmax. Class weights
+    are the alpha of its equation 5, in a mean in which a pixel counts sum(w t), as in `ce`.
     """
 
-    def __init__(self, ignore_index: int | None, gamma: float) -> None:
+    weight_K: Tensor | None
+
+    def __init__(
+        self, ignore_index: int | None, gamma: float, weights: Sequence[float] | None = None
+    ) -> None:
         super().__init__()
         self.ignore_index, self.gamma = ignore_index, gamma
+        self.register_buffer("weight_K", _as_tensor(weights), persistent=False)
 
     def forward(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
         """Return the scalar loss, in float32 whatever the logits' precision."""
@@ -116,14 +126,18 @@ class Focal(nn.Module):
         target_BKHW = distribution(target_BHW, logits_BKHW.shape[1])
         distance_BKHW = (target_BKHW - log_BKHW.exp()).abs().clamp(min=SMALLEST)
         cost_BHW = -(distance_BKHW**self.gamma * target_BKHW * log_BKHW).sum(1)
-        return mean_over(cost_BHW, counted(target_BHW, self.ignore_index))
+        counted_BHW = counted(target_BHW, self.ignore_index)
+        if self.weight_K is None:
+            return mean_over(cost_BHW, counted_BHW)
+        weight_BHW = _weighed(target_BKHW, self.weight_K).where(counted_BHW, 0.0)
+        return _divided((cost_BHW * weight_BHW).sum(), weight_BHW.sum())
 
 
 def build_cross_entropy(
     *, classes: Sequence[str], ignore_index: int | None, options: CrossEntropyOptions
 ) -> nn.Module:
     """Build `ce`. Raises SegzooError for weights that are not one number >= 0 for each class."""
-    weights = None if options.weight is None else _weights(options.weight, classes)
+    weights = _weights("ce", options.weight, classes)
     return CrossEntropy(ignore_index, options.label_smoothing, weights)
 
 
@@ -137,24 +151,43 @@ def build_ohem(
 def build_focal(
     *, classes: Sequence[str], ignore_index: int | None, options: FocalOptions
 ) -> nn.Module:
-    """Build `focal`."""
-    return Focal(ignore_index, options.gamma)
+    """Build `focal`. Raises SegzooError as `build_cross_entropy` does."""
+    return Focal(ignore_index, options.gamma, _weights("focal", options.weight, classes))
 
 
-def _weights(text: str, classes: Sequence[str]) -> list[float]:
+def _weights(loss: str, text: str | None, classes: Sequence[str]) -> list[float] | None:
+    if text is None:
+        return None
     example = ":".join(["1"] * (len(classes) - 1) + ["2.5"])
-    hint = f"one number >= 0 for each class, not all 0, as in `ce(weight={example})`"
+    hint = f"one number >= 0 for each class, not all 0, as in `{loss}(weight={example})`"
+    if text in COUNTED_WEIGHTS:
+        raise SegzooError(
+            f"loss `{loss}`: weight={text} is counted in training pictures, and here are none",
+            f"give {hint}",
+        )
     try:
         weights = [float(part) for part in text.split(":")]
     except ValueError:
-        raise SegzooError(f"loss `ce`: cannot read weight={text}", hint) from None
+        raise SegzooError(
+            f"loss `{loss}`: cannot read weight={text}",
+            f"{nearest(text, COUNTED_WEIGHTS)}{hint}; or {listed(COUNTED_WEIGHTS)}",
+        ) from None
     if len(weights) != len(classes):
         raise SegzooError(
-            f"loss `ce`: {len(weights)} weights in weight={text}, and {len(classes)} classes", hint
+            f"loss `{loss}`: {len(weights)} weights in weight={text}, and {len(classes)} classes",
+            hint,
         )
     if not all(0 <= weight < float("inf") for weight in weights) or not any(weights):
-        raise SegzooError(f"loss `ce`: weight={text} cannot weigh classes", hint)
+        raise SegzooError(f"loss `{loss}`: weight={text} cannot weigh classes", hint)
     return weights
+
+
+def _as_tensor(weights: Sequence[float] | None) -> Tensor | None:
+    return None if weights is None else torch.tensor(weights, dtype=torch.float32)
+
+
+def _weighed(target_BKHW: Tensor, weight_K: Tensor) -> Tensor:
+    return torch.einsum("bkhw,k->bhw", target_BKHW, weight_K)
 
 
 def _divided(total: Tensor, mass: Tensor) -> Tensor:
