@@ -1,8 +1,10 @@
 """Using a trained model on pictures: `segzoo.load(path).predict(image)`.
 
-Shapes: C channels, K classes, H x W the picture's own size, h x w the size of the network.
+Shapes: C channels, K classes, H x W the picture's own size.
 """
 
+import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +13,19 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.nn import functional
 
-from segzoo.config import parse_size
-from segzoo.data.batches import resize_image
+from segzoo.averaging import Averager
+from segzoo.config import Size
 from segzoo.data.images import read_image
 from segzoo.errors import SegzooError
+from segzoo.inference import Inference
 from segzoo.model import Preprocess, SegmentationModel
 from segzoo.train.device import autocast, pick_device, pick_precision
 from segzoo.weights import WeightsInfo, load_model
 
 BACKGROUND_NAMES = {"background", "bg"}
+AS_TRAINED = Inference()
+ROWS_AT_ONCE = 1024  # Of an overlay: its float32 colours take 12 times a picture's memory.
 
 
 @dataclass(frozen=True)
@@ -63,22 +67,32 @@ class Prediction:
         Where every pixel has a class of its own the first is coloured as well.
         """
         mask = self.mask
-        pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+        pixels = np.asarray(image.convert("RGB"))
         colours = np.array(self.info.palette, dtype=np.float32)
         if colours[1:].max(initial=0) == 0:
             colours[1:] = (255, 0, 0)
         weight = np.full(len(colours), strength, dtype=np.float32)
         if has_background(self.info):
             weight[0] = 0
-        weight_HW1 = weight[mask][..., None]
-        mixed = pixels * (1 - weight_HW1) + colours[mask] * weight_HW1
-        return Image.fromarray(mixed.round().astype(np.uint8))
+        mixed = np.empty((*mask.shape, 3), dtype=np.uint8)
+        for top in range(0, len(mask), ROWS_AT_ONCE):
+            rows = slice(top, top + ROWS_AT_ONCE)
+            weight_HW1 = weight[mask[rows]][..., None]
+            mixed[rows] = (
+                pixels[rows].astype(np.float32) * (1 - weight_HW1)
+                + colours[mask[rows]] * weight_HW1
+            ).round()
+        return Image.fromarray(mixed)
 
     def cutout(self, image: Image.Image) -> Image.Image:
         """Return the picture as RGBA, transparent where it is background."""
         cut = image.convert("RGB")
-        cut.putalpha(Image.fromarray((self.alpha * 255).round().astype(np.uint8)))
+        cut.putalpha(self.alpha_image())
         return cut
+
+    def alpha_image(self) -> Image.Image:
+        """Return the alpha as an 8-bit grey picture, 0 = background to 255 = foreground."""
+        return Image.fromarray((self.alpha * 255).round().astype(np.uint8))
 
 
 def has_background(info: WeightsInfo) -> bool:
@@ -111,22 +125,57 @@ class Segmenter:
             output = self.model(ready.contiguous(memory_format=torch.channels_last))
         return (output["out"] if isinstance(output, dict) else output).float()
 
-    @torch.inference_mode()
-    def predict(self, image: Any, *, size: Any = None) -> Prediction:
+    def predict(self, image: Any, how: Inference = AS_TRAINED, **settings: Any) -> Prediction:
         """Segment one picture of any size.
 
         `image` is a path, a PIL picture, a numpy array H x W x C or H x W (uint8), or a tensor
-        C x H x W. The network sees it resized to `size` (by default the size it was trained at);
-        the result comes back at the picture's own size. Raises SegzooError for unreadable files
-        and for pictures with the wrong number of channels.
+        C x H x W. The network sees it resized to the size it was trained at, or as `how` and
+        `settings`, the fields of `Inference`, say: ``predict(image, size=512, flip=True)``. The
+        result comes back at the picture's own size. Raises SegzooError for unreadable files, for
+        pictures with the wrong number of channels, and for settings out of their range.
         """
-        pixels_CHW = self._channels(as_pixels(image))
-        height, width = pixels_CHW.shape[-2:]
-        at = parse_size(size) if size is not None else self.info.size
-        small_CHW = resize_image(pixels_CHW, at) if (height, width) != tuple(at) else pixels_CHW
-        logits_BKhw = self.logits(small_CHW[None])
-        logits_BKHW = functional.interpolate(logits_BKhw, (height, width), mode="bilinear")
-        return Prediction(logits_BKHW[0].softmax(0).cpu(), self.info)
+        return self.predict_batch([image], how, **settings)[0]
+
+    def predict_batch(
+        self, images: Sequence[Any], how: Inference = AS_TRAINED, **settings: Any
+    ) -> list[Prediction]:
+        """Segment pictures of any sizes, `batch_size` of them through the network at once.
+
+        They, `how` and `settings` are as for `predict`, and so are the results, up to rounding.
+        """
+        pixels = [as_pixels(image) for image in images]
+        return list(self.predictions(pixels, dataclasses.replace(how, **settings)))
+
+    def predictions(self, pictures: Sequence[Tensor], how: Inference) -> Iterator[Prediction]:
+        """Yield the prediction of each of some pixel values C x H x W, one at a time."""
+        pictures = [self._channels(pixels_CHW) for pixels_CHW in pictures]
+        sizes = [(pixels.shape[-2], pixels.shape[-1]) for pixels in pictures]
+        for probability_KHW in self.probabilities(pictures, sizes, how):
+            yield Prediction(probability_KHW.cpu(), self.info)
+
+    @torch.inference_mode()
+    def probabilities(
+        self, pictures: Sequence[Tensor], sizes: Sequence[Size], how: Inference
+    ) -> Iterator[Tensor]:
+        """Yield float32 probability_KHW of each picture C x H x W at its size in `sizes`.
+
+        They come on the model's device, of windows on the CPU. Raises SegzooError for pictures
+        with the wrong number of channels.
+        """
+        averager = Averager(
+            network=self.logits,
+            how=how,
+            classes=len(self.info.classes),
+            trained=self.info.size,
+            stride=self.model.stride,
+        )
+        need = self.model.in_channels
+        for pixels_CHW in pictures:
+            if len(pixels_CHW) != need:
+                raise SegzooError(
+                    f"the model takes {need} channels, the picture has {len(pixels_CHW)}"
+                )
+        yield from averager.probabilities(pictures, sizes)
 
     def _channels(self, pixels_CHW: Tensor) -> Tensor:
         need, came = int(self.info.model["in_channels"]), pixels_CHW.shape[0]
@@ -137,7 +186,7 @@ class Segmenter:
             return (pixels_CHW * weights).sum(0, keepdim=True).round().to(pixels_CHW.dtype)
         if need == 3 and came == 1:
             return pixels_CHW.expand(3, -1, -1)
-        raise SegzooError(f"the model takes {need} channels, the picture has {came}")
+        return pixels_CHW
 
 
 def load(path: str | Path, *, device: str = "auto", precision: str = "auto") -> Segmenter:

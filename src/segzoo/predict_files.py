@@ -1,18 +1,36 @@
-"""Segmenting picture files: a mask, an overlay and a transparent cut-out for each."""
+"""Segmenting picture files: a mask, an overlay, a transparent cut-out and more for each."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from segzoo.data.images import SUFFIXES, is_picture, read_image
 from segzoo.errors import SegzooError
-from segzoo.predict import Prediction, load
+from segzoo.inference import Inference, saved_kinds
+from segzoo.predict import AS_TRAINED, Prediction, Segmenter, load
 from segzoo.store import atomic
 
 log = logging.getLogger("segzoo")
+
+READERS = 2
+WRITERS = 2  # Each holds a whole prediction. Pillow compresses without Python's lock.
+ENDINGS = {
+    "mask": "_mask.png",
+    "overlay": "_overlay.jpg",
+    "cutout": "_cutout.png",
+    "alpha": "_alpha.png",
+    "probability": "_probability.npy",
+}
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 def predict_files(
@@ -20,30 +38,82 @@ def predict_files(
     pictures: Sequence[Path],
     out: Path,
     *,
-    size: Any = None,
+    how: Inference = AS_TRAINED,
+    save: str | Iterable[str] | None = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> list[dict[str, str]]:
     """Segment pictures, and the pictures of folders, into `out`; what `segzoo predict` runs.
 
-    Writes ``NAME_mask.png`` (class ids as a palette picture), ``NAME_overlay.jpg`` and
-    ``NAME_cutout.png``, each at the picture's own, upright size; folders below a given folder are
-    kept. Returns the paths written for each picture. Raises SegzooError for a missing or
-    unreadable picture; what was written before it stays.
+    Writes what `save` names, by default the first three and for a model of mattes the alpha too:
+    ``NAME_mask.png`` (class ids as a palette picture), ``NAME_overlay.jpg``, ``NAME_cutout.png``,
+    ``NAME_alpha.png`` (8-bit grey, 255 = foreground) and ``NAME_probability.npy`` (float16
+    K x H x W), each at the picture's own, upright size; folders below a given folder are kept.
+    Pictures are read ahead and written behind the network. Returns the paths written for each
+    picture. Raises SegzooError for a missing or unreadable picture; what comes before it is
+    written and stays.
     """
     jobs = _outputs(_collect(pictures), out)
     if not jobs:
         raise SegzooError(
             f"no pictures in {', '.join(map(str, pictures))}", f"readable: {_listed_suffixes()}"
         )
+    saved_kinds(save, "labels")  # A mistyped kind is told before the model is built.
     segmenter = load(weights, device=device, precision=precision)
-    written = []
-    for path, target in jobs:
-        pixels = read_image(path)
-        image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
-        files = _write(segmenter.predict(pixels, size=size), image, target)
-        written.append({"picture": str(path), **{k: str(v) for k, v in files.items()}})
-    return written
+    kinds = saved_kinds(save, segmenter.info.target)
+
+    def write(done: tuple[Path, Path, Tensor, Prediction]) -> dict[str, str]:
+        path, target, pixels_CHW, prediction = done
+        image = Image.fromarray(pixels_CHW.permute(1, 2, 0).numpy())
+        files = _write(prediction, image, target, kinds)
+        return {"picture": str(path), **{kind: str(file) for kind, file in files.items()}}
+
+    with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(WRITERS) as writers:
+        read = _in_order(readers, _read, jobs, ahead=how.pictures_at_once)
+        return list(_in_order(writers, write, _predicted(segmenter, read, how), ahead=1))
+
+
+def _read(job: tuple[Path, Path]) -> tuple[Path, Path, Tensor]:
+    return (*job, read_image(job[0]))
+
+
+def _predicted(
+    segmenter: Segmenter, read: Iterable[tuple[Path, Path, Tensor]], how: Inference
+) -> Iterator[tuple[Path, Path, Tensor, Prediction]]:
+    for batch in _batches(read, how.pictures_at_once):
+        predictions = segmenter.predictions([pixels_CHW for _, _, pixels_CHW in batch], how)
+        for (path, target, pixels_CHW), prediction in zip(batch, predictions, strict=True):
+            yield path, target, pixels_CHW, prediction
+
+
+def _batches(items: Iterable[Given], size: int) -> Iterator[list[Given]]:
+    """Yield lists of `size` items; what comes before an error is yielded before it is raised."""
+    batch: list[Given] = []
+    try:
+        for item in items:
+            batch.append(item)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except SegzooError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
+
+
+def _in_order(
+    pool: Executor, work: Callable[[Given], Made], items: Iterable[Given], *, ahead: int
+) -> Iterator[Made]:
+    """Yield `work(item)` in the items' order, with up to `ahead` more of them under way."""
+    waiting: deque[Future[Made]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _collect(pictures: Sequence[Path]) -> list[tuple[Path, Path]]:
@@ -78,18 +148,26 @@ def _outputs(found: Iterable[tuple[Path, Path]], out: Path) -> list[tuple[Path, 
     return jobs
 
 
-def _write(prediction: Prediction, image: Image.Image, target: Path) -> dict[str, Path]:
-    pictures = {
-        "mask": (prediction.mask_image(), "_mask.png"),
-        "overlay": (prediction.overlay(image), "_overlay.jpg"),
-        "cutout": (prediction.cutout(image), "_cutout.png"),
+def _write(
+    prediction: Prediction, image: Image.Image, target: Path, kinds: Iterable[str]
+) -> dict[str, Path]:
+    """Write what `kinds` names beside `target`, one after another; returns the paths."""
+    make: dict[str, Callable[[], Image.Image]] = {
+        "mask": prediction.mask_image,
+        "overlay": lambda: prediction.overlay(image),
+        "cutout": lambda: prediction.cutout(image),
+        "alpha": prediction.alpha_image,
     }
     files: dict[str, Path] = {}
-    for kind, (picture, ending) in pictures.items():
-        files[kind] = target.with_name(target.name + ending)
-        how: dict[str, Any] = {"quality": 92} if ending == "_overlay.jpg" else {"compress_level": 3}
+    for kind in kinds:
+        files[kind] = target.with_name(target.name + ENDINGS[kind])
         with atomic(files[kind]) as temporary:
-            picture.save(temporary, **how)
+            if kind == "probability":
+                np.save(temporary, prediction.probability_KHW.half().numpy())
+            else:
+                is_jpeg = temporary.suffix == ".jpg"
+                how: dict[str, Any] = {"quality": 92} if is_jpeg else {"compress_level": 3}
+                make[kind]().save(temporary, **how)
     return files
 
 

@@ -1,0 +1,99 @@
+"""What a network says of whole pictures or windows, mirrored or not, at one scale or several.
+
+Everything that is averaged is probabilities: over windows, over a picture and its mirror image,
+over scales. Shapes: B batch, C channels, K classes, H x W the result, h x w what is seen.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from segzoo.config import Size
+from segzoo.data.batches import resize_image
+from segzoo.inference import Inference
+from segzoo.windows import blend
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averager:
+    """A network's probabilities, as `how` says.
+
+    `network` takes images_BCHW of pixel values as stored and gives float32 logits_BKHW; `trained`
+    is the size it was trained at.
+    """
+
+    network: Callable[[Tensor], Tensor]
+    how: Inference
+    classes: int
+    trained: Size
+    stride: int
+
+    def probabilities(self, pictures: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[Tensor]:
+        """Yield float32 probability_KHW of each picture C x H x W at its size in `sizes`.
+
+        They come on the network's device, of windows on the CPU: that takes any picture.
+        """
+        window, scales = self.how.window_size(self.trained), self.how.scales
+        pairs = list(zip(pictures, sizes, strict=True))
+        if window:
+            for picture, size in pairs:
+                yield _mean(self._in_windows(picture, scale, window, size) for scale in scales)
+            return
+        step = self.how.pictures_at_once
+        for at in range(0, len(pairs), step):
+            chunk = pairs[at : at + step]
+            # What is small is computed of all at once, what is large of one picture at a time.
+            logits_SBKhw = [self._whole([picture for picture, _ in chunk], s) for s in scales]
+            for index, (_, size) in enumerate(chunk):
+                yield _mean(enlarged(logits_BKhw[index], size) for logits_BKhw in logits_SBKhw)
+
+    def _whole(self, pictures: Sequence[Tensor], scale: float) -> Tensor:
+        return self._logits(torch.stack([self._resized(picture, scale) for picture in pictures]))
+
+    def _in_windows(self, picture_CHW: Tensor, scale: float, window: Size, size: Size) -> Tensor:
+        probability_Khw = blend(
+            lambda images_BChw: self._logits(images_BChw).softmax(1),
+            self._resized(picture_CHW, scale),
+            classes=self.classes,
+            window=window,
+            overlap=self.how.overlap,
+            batch_size=self.how.batch_size,
+        )
+        if tuple(probability_Khw.shape[-2:]) == tuple(size):
+            return probability_Khw
+        return enlarged(as_logits(probability_Khw), size)
+
+    def _logits(self, images_BChw: Tensor) -> Tensor:
+        """Return logits_BKhw, with `flip` of the mean probability with the mirror image."""
+        logits_BKhw = self.network(images_BChw)
+        if not self.how.flip:
+            return logits_BKhw
+        mirrored_BKhw = self.network(images_BChw.flip(-1)).flip(-1)
+        return as_logits((logits_BKhw.softmax(1) + mirrored_BKhw.softmax(1)) / 2)
+
+    def _resized(self, picture_CHW: Tensor, scale: float) -> Tensor:
+        height, width = picture_CHW.shape[-2:]
+        seen = self.how.seen((height, width), self.trained, scale, self.stride)
+        return picture_CHW if (height, width) == seen else resize_image(picture_CHW, seen)
+
+
+def enlarged(logits_Khw: Tensor, size: Size) -> Tensor:
+    """Return probability_KHW at a size: the logits are resized bilinearly, then softmax."""
+    return functional.interpolate(logits_Khw[None], size, mode="bilinear")[0].softmax(0)
+
+
+def as_logits(probability: Tensor) -> Tensor:
+    """Return logits whose softmax is this probability; resized, they give what logits give."""
+    return probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
+
+
+def _mean(views: Iterator[Tensor]) -> Tensor:
+    """Return the mean, in the memory of the first one."""
+    total, count = next(views), 1
+    for view in views:
+        total += view
+        count += 1
+    return total.div_(count)  # exact for one

@@ -1,0 +1,148 @@
+"""How pictures go through a trained network, and what is written of them.
+
+The flags that `segzoo predict` and `segzoo evaluate` share are the fields of `Inference`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from segzoo.config import Size, parse_size
+from segzoo.errors import SegzooError, listed, nearest
+
+FULL = "full"
+AUTO = "auto"
+SMALLEST_WINDOW = 16
+LARGEST_SCALE = 4.0
+MOST_OVERLAP = 0.9
+
+KINDS = ("mask", "overlay", "cutout", "alpha", "probability")
+"""What `segzoo predict` can write of a picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inference:
+    """How pictures go through a network. Sizes are (height, width) in pixels.
+
+    Fields take what the flags of the same names take, ``"192x256"`` or ``"0.75,1"``, and hold it
+    typed, `scales` as a tuple of floats. `size` is what the network sees of a whole picture: None
+    as trained, "full" the picture's own size. With a `window`, "auto" being the size trained at,
+    a picture is seen at its own size, or at `size`, in windows that overlap by at least the share
+    `overlap`.
+    Raises SegzooError naming the flag, what came, and what would work.
+    """
+
+    size: Size | int | str | None = None
+    flip: bool = False
+    scales: Any = (1.0,)
+    window: Size | int | str | None = None
+    overlap: float = 0.5
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        typed = {
+            "size": self.size if self.size in (None, FULL) else _size(self.size),
+            "scales": _scales(self.scales),
+            "window": self.window if self.window in (None, AUTO) else _window(self.window),
+        }
+        for name, value in typed.items():
+            object.__setattr__(self, name, value)
+        if not 0 <= self.overlap <= MOST_OVERLAP:
+            raise SegzooError(
+                f"--overlap {self.overlap}",
+                f"the share of a window that the next one sees again, 0 to {MOST_OVERLAP}",
+            )
+        if self.batch_size < 1:
+            raise SegzooError(f"--batch-size {self.batch_size}", "at least one at once")
+
+    @property
+    def averages(self) -> bool:
+        """Whether pictures are seen mirrored or scaled too."""
+        return self.flip or self.scales != (1.0,)
+
+    @property
+    def at_own_size(self) -> bool:
+        """Whether pictures are seen at sizes of their own, or in windows of them."""
+        return self.window is not None or self.size == FULL
+
+    @property
+    def pictures_at_once(self) -> int:
+        """How many pictures make a batch: one where they differ in size or are cut in windows."""
+        return 1 if self.at_own_size else self.batch_size
+
+    def seen(self, own: Size, trained: Size, scale: float, stride: int) -> Size:
+        """Return the size at which a picture of size `own` is seen at a scale.
+
+        A scale other than 1 gives the nearest multiples of the network's stride.
+        """
+        size = own if self.size == FULL or (self.window and self.size is None) else self.size
+        height, width = trained if size is None else parse_size(size)
+        if scale == 1:
+            return height, width
+        return _to_stride(height * scale, stride), _to_stride(width * scale, stride)
+
+    def window_size(self, trained: Size) -> Size | None:
+        """Return the window; None where pictures are seen whole."""
+        if self.window is None:
+            return None
+        return trained if self.window == AUTO else parse_size(self.window)
+
+
+def saved_kinds(words: str | Iterable[str] | None, target: str) -> tuple[str, ...]:
+    """Return what is to be written of a picture; by default also the alpha of a model of mattes.
+
+    `words` are of `KINDS`, comma separated or a list. Raises SegzooError for an unknown one.
+    """
+    if words is None:
+        return (*KINDS[:3], "alpha") if target == "alpha" else KINDS[:3]
+    parts = words.split(",") if isinstance(words, str) else words
+    kinds = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    for kind in kinds or ("",):
+        if kind not in KINDS:
+            raise SegzooError(
+                f"--save {words}" if kind in ("", words) else f"--save {words}: `{kind}`",
+                f"{nearest(kind, KINDS)}there is: {listed(KINDS)}",
+            )
+    return kinds
+
+
+def _to_stride(side: float, stride: int) -> int:
+    return max(1, round(side / stride)) * stride
+
+
+def _size(value: Size | int | str | None) -> Size:
+    try:
+        return parse_size(value)
+    except SegzooError as error:
+        raise SegzooError(
+            f"--size {value}", "give one side, 256, height x width, 192x256, or full"
+        ) from error
+
+
+def _window(value: Size | int | str | None) -> Size:
+    fault = SegzooError(
+        f"--window {value}",
+        f"give one side, 512, height x width, 384x512, each at least {SMALLEST_WINDOW}, or auto",
+    )
+    try:
+        window = parse_size(value)
+    except SegzooError as error:
+        raise fault from error
+    if min(window) < SMALLEST_WINDOW:
+        raise fault
+    return window
+
+
+def _scales(value: Any) -> tuple[float, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        scales = tuple(float(part) for part in (parts if isinstance(parts, Iterable) else [parts]))
+    except (TypeError, ValueError):
+        scales = ()
+    if not scales or not all(0 < scale <= LARGEST_SCALE for scale in scales):
+        given = ",".join(map(str, value)) if isinstance(value, (tuple, list)) else value
+        raise SegzooError(
+            f"--scales {given}",
+            f"give numbers above 0 and up to {LARGEST_SCALE:g}, comma separated: 0.75,1,1.25",
+        )
+    return scales
