@@ -107,6 +107,9 @@ METRICS = [
     ("m-called-loss", "names", "names a score `loss`"),
     ("m-shared-counts", "fresh", "keep counts in the instance"),
     ("m-off-by-one", "cases", "worked out by hand as 0.5"),
+    ("m-sums-of-batches", "pictures", "update returns a tensor (1, 2) for 4 pictures"),
+    ("m-other-pictures", "pictures", "of picture 3 in its sums"),
+    ("m-one-for-all", "pictures", "a tensor () in scores_of for 1 sums"),
 ]
 MORE = {"m-off-by-one": {"cases": [([[0, 1]], [[0, 0]], {"m-off-by-one": 0.5})]}}
 OTHERS = [

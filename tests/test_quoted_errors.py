@@ -32,9 +32,9 @@ def run_balance() -> None:
     CliRunner().invoke(make_app(), ["balance", "folder"], catch_exceptions=False)
 
 
-def own_scores() -> None:
+def own_scores(each: bool = False) -> None:
     how = {"classes": ("a", "b"), "ignore_index": 255, "target": "labels"}
-    MetricSet("kappa", **how).names(2, "labels")
+    MetricSet("kappa", **how, each=each).names(2, "labels")
 
 
 def raising(error: str, before: str) -> str:
@@ -78,7 +78,8 @@ FAULTS: list[tuple[str, str, str, Act | None]] = [
     ("losses", "", "", train(loss="asymmetric(gamma=1)")),
     ("metrics", "", "", train(metrics="kappa", **SOFT)),
     ("metrics", "", "", train(monitor="kappa")),
-    ("metrics", "return 1.0 if expected == 1 else", 'return {"mean_iou": 1} or', own_scores),
+    ("metrics", "return float(", 'return {"mean_iou": 1} or (', own_scores),
+    ("metrics", "return torch.stack(counts).flatten(1)", "", lambda: own_scores(each=True)),
     ("encoder_weights", 'tag="scans"', 'tag="my scans"', None),
     ("encoder_weights", "segzoo_scans.weights:load", "weights.py", None),
     (

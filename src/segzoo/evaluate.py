@@ -1,21 +1,25 @@
 """Scoring a model on a split: `score` in training, `evaluate_weights` for `segzoo evaluate`."""
 
+import dataclasses
+import itertools
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from segzoo.config import parse_size, read_config
-from segzoo.data.batches import Batch, Batches, finish_sample, resize_image
+from segzoo.averaging import as_logits
+from segzoo.config import Size, read_config
+from segzoo.data.batches import Batch, Batches, finish_sample
 from segzoo.data.opening import DataSource
 from segzoo.data.sample import DataInfo, Sample
 from segzoo.errors import MissingSplitError, SegzooError
+from segzoo.inference import Inference
 from segzoo.metrics import MetricSet
-from segzoo.predict import Segmenter, load
+from segzoo.metrics.pictures import check_ending
+from segzoo.predict import AS_TRAINED, Segmenter, load
 from segzoo.train.device import autocast
 from segzoo.weights import WeightsInfo
 
@@ -59,7 +63,7 @@ def score(
         with autocast(device, precision):
             output: Any = model(images_BCHW.contiguous(memory_format=layout))
         logits_BKHW = output["out"] if isinstance(output, dict) else output
-        metrics.update(logits_BKHW, target_BHW)
+        metrics.update(logits_BKHW, target_BHW, batch.keys)
         if loss is not None:
             total += loss(logits_BKHW, target_BHW) * len(batch.keys)
         count += len(batch.keys)
@@ -75,19 +79,24 @@ def evaluate_weights(
     split: str = "test",
     options: Mapping[str, Any] | None = None,
     sample: bool = False,
-    size: Any = None,
+    how: Inference = AS_TRAINED,
     full_size: bool = False,
     metrics: str = "",
-    batch_size: int = 8,
+    worst: int = 5,
+    per_picture: Path | None = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> dict[str, Any]:
     """Score a weights file on a split of a data set; what `segzoo evaluate` runs.
 
-    By default the data set, its options and the size are those of the training. With `full_size`
-    the logits are brought to each picture's own size and scored against the untouched mask.
-    Raises SegzooError where the data set does not fit the model.
+    By default the data set, its options and the size are those of the training. With `full_size`,
+    with windows and with the size "full" the probabilities are brought to each picture's own size
+    and scored against the untouched mask. Beside the `scores` of the data set there are their 95 %
+    `intervals`, and the scores of the `worst` pictures; those of all go to `per_picture`, a .csv
+    or .json file. Raises SegzooError where the data set does not fit the model.
     """
+    if per_picture is not None:
+        check_ending(per_picture)
     segmenter = load(weights, device=device, precision=precision)
     trained = segmenter.info
     name = data or str(trained.data["identity"])
@@ -100,13 +109,19 @@ def evaluate_weights(
     dataset = _split(source, split)
     info = source.info(dataset)
     _check_fit(info, trained)
-    how: dict[str, Any] = {"classes": info.classes, "ignore_index": info.ignore_index}
-    scored = MetricSet(metrics, **how, target=info.target)
-    at = parse_size(size) if size is not None else trained.size
-    if full_size:
-        scores, count = _score_full_size(segmenter, dataset, info, scored, at)
+    scored = MetricSet(
+        metrics,
+        classes=info.classes,
+        ignore_index=info.ignore_index,
+        target=info.target,
+        each=True,
+    )
+    own = full_size or how.at_own_size
+    at = None if own else how.seen(trained.size, trained.size, 1, segmenter.model.stride)
+    if at is None or how.averages:
+        scores, count = _score_predictions(segmenter, dataset, info, scored, how, at)
     else:
-        batches = Batches(dataset, info, size=at, batch_size=batch_size, cache=False)
+        batches = Batches(dataset, info, size=at, batch_size=how.batch_size, cache=False)
         scores = score(
             segmenter.model,
             batches.epoch(0),
@@ -118,14 +133,23 @@ def evaluate_weights(
             precision=segmenter.precision,
         )
         count = None if batches.stream else batches.count
+    pictures = scored.pictures()
+    if per_picture is not None:
+        pictures.write(per_picture)
+    by = "mad" if info.target == "alpha" else "mean_iou"
     return {
         "weights": str(weights),
         "model": trained.model["identity"],
         "data": info.identity,
         "split": split,
         "pictures": count,
-        "size": "full" if full_size else list(at),
+        "size": "full" if at is None else list(at),
+        "inference": dataclasses.asdict(how),
         "scores": scores,
+        "intervals": scored.intervals(),
+        "worst_by": by,
+        "worst": pictures.worst(by, worst, higher_is_better=scored.higher_is_better[by]),
+        "unscored": pictures.unscored(by),
     }
 
 
@@ -150,20 +174,35 @@ def _split(source: DataSource, split: str) -> Any:
 
 
 @torch.inference_mode()
-def _score_full_size(
-    segmenter: Segmenter, dataset: Any, info: DataInfo, metrics: MetricSet, at: tuple[int, int]
-) -> tuple[dict[str, float], int | None]:
+def _score_predictions(
+    segmenter: Segmenter,
+    dataset: Any,
+    info: DataInfo,
+    metrics: MetricSet,
+    how: Inference,
+    at: Size | None,
+) -> tuple[dict[str, float], int]:
+    """Score what `predict` would say of each picture, at the size `at` or (None) its own."""
     metrics.start()
     count = 0
-    stream = not hasattr(dataset, "__getitem__")
-    for raw in dataset if stream else (dataset[i] for i in range(len(dataset))):
-        image, target, _ = finish_sample(Sample(*raw), info, None)
-        logits_BKhw = segmenter.logits(resize_image(image, at)[None])
-        logits_BKHW = functional.interpolate(logits_BKhw, tuple(target.shape), mode="bilinear")
-        target_BHW = device_target(target[None], info.target, segmenter.device)
-        metrics.update(logits_BKHW, target_BHW)
-        count += 1
+    for samples in _chunks(dataset, how.pictures_at_once):
+        images = [finish_sample(sample, info, None).image for sample in samples]
+        targets = [finish_sample(sample, info, at).target for sample in samples]
+        sizes = [(target.shape[0], target.shape[1]) for target in targets]
+        found = segmenter.probabilities(images, sizes, how)
+        for sample, probability_KHW, target_HW in zip(samples, found, targets, strict=True):
+            target_BHW = device_target(target_HW[None], info.target, probability_KHW.device)
+            metrics.update(as_logits(probability_KHW)[None], target_BHW, [sample.key])
+            count += 1
     return metrics.compute(), count
+
+
+def _chunks(dataset: Any, size: int) -> Iterator[list[Sample]]:
+    """Yield the raw samples of a data set or a stream, `size` at a time."""
+    stream = not hasattr(dataset, "__getitem__")
+    samples = iter(dataset if stream else (dataset[i] for i in range(len(dataset))))
+    while chunk := [Sample(*raw) for raw in itertools.islice(samples, size)]:
+        yield chunk
 
 
 def _check_fit(info: DataInfo, trained: WeightsInfo) -> None:

@@ -9,14 +9,35 @@ import typer
 
 from segzoo.cli.console import JSON_HELP, print_json, print_table
 from segzoo.cli.training import parse_pairs
+from segzoo.inference import Inference, saved_kinds
 
 Weights = Annotated[Path, typer.Argument(help="weights file, best.safetensors of a run")]
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Device = Annotated[str, typer.Option(help="auto (cuda, mps, then cpu), or cpu, cuda:1, mps")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")]
 Size = Annotated[
-    str | None, typer.Option(help="size the network sees, 256 or 192x256; default: as trained")
+    str | None,
+    typer.Option(
+        help="size the network sees, 256 or 192x256, or full: each picture's own; default: as "
+        "trained, in windows full"
+    ),
 ]
+Flip = Annotated[bool, typer.Option("--flip", help="average with the mirrored picture")]
+Scales = Annotated[
+    str, typer.Option(help="average over these scales of the size, such as 0.75,1,1.25")
+]
+Window = Annotated[
+    str | None,
+    typer.Option(help="slide a window of this size: 512, 384x512, or auto, the size trained at"),
+]
+Overlap = Annotated[
+    float, typer.Option(help="share of a window that the next one sees again, 0 to 0.9")
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="pictures, or windows, at once")]
+
+
+SHOWN = 5
+"""How many pictures without a score are named."""
 
 
 def evaluate_command(
@@ -28,15 +49,27 @@ def evaluate_command(
     sample: Annotated[bool, typer.Option("--sample", help="use the generated stand-in")] = False,
     size: Size = None,
     full_size: Annotated[
-        bool, typer.Option("--full-size", help="score at each picture's own size")
+        bool, typer.Option("--full-size", help="score at each picture's own size, as windows do")
     ] = False,
     metrics: Annotated[str, typer.Option(help="further metrics, comma separated")] = "",
-    batch_size: Annotated[int, typer.Option(min=1, help="pictures at once")] = 8,
+    worst: Annotated[int, typer.Option(min=0, help="how many of the worst pictures to list")] = 5,
+    per_picture: Annotated[
+        Path | None, typer.Option(help="write the scores of every picture to this .csv or .json")
+    ] = None,
+    flip: Flip = False,
+    scales: Scales = "1",
+    window: Window = None,
+    overlap: Overlap = 0.5,
+    batch_size: BatchSize = 8,
     device: Device = "auto",
     precision: Precision = "auto",
     json: AsJson = False,
 ) -> None:
     """Score a model on a split of a data set."""
+    # Before torch is imported, which takes seconds: a mistyped flag is told at once.
+    how = Inference(
+        size=size, flip=flip, scales=scales, window=window, overlap=overlap, batch_size=batch_size
+    )
     from segzoo.evaluate import evaluate_weights
 
     options = parse_pairs(o, "-O")
@@ -48,36 +81,70 @@ def evaluate_command(
             split=split,
             options=options,
             sample=sample,
-            size=size,
+            how=how,
             full_size=full_size,
             metrics=metrics,
-            batch_size=batch_size,
+            worst=worst,
+            per_picture=per_picture,
             device=device,
             precision=precision,
         )
     if json:
         print_json(scores)
         return
-    rows = [(name, f"{value:.4f}") for name, value in scores["scores"].items()]
-    print(f"{scores['data']}, {scores['split']}: {scores['pictures']} pictures")
-    print_table(("score", "value"), rows)
+    _print_scores(scores)
+
+
+def _print_scores(result: dict[str, Any]) -> None:
+    """Print the scores with their intervals, then the worst pictures."""
+    print(f"{result['data']}, {result['split']}: {result['pictures']} pictures")
+    intervals = result["intervals"]
+    rows = [
+        (name, f"{value:.4f}", " to ".join(f"{end:.4f}" for end in intervals.get(name, ())))
+        for name, value in result["scores"].items()
+    ]
+    print_table(("score", "value", "95 % interval"), rows)
+    if result["worst"]:
+        names = [name for name in result["worst"][0] if "/" not in name]
+        rows = [[_number(record.get(name)) for name in names] for record in result["worst"]]
+        title = f"the worst pictures by {result['worst_by']}"
+        print_table(("picture", *names[1:]), rows, title=title)
+    if unscored := result["unscored"]:
+        shown = ", ".join(unscored[:SHOWN]) + (", ..." if len(unscored) > SHOWN else "")
+        print(f"{len(unscored)} without a scored pixel: {shown}")
 
 
 def predict_command(
     weights: Weights,
     pictures: Annotated[list[Path], typer.Argument(help="pictures, or folders of pictures")],
     out: Annotated[Path, typer.Option("-o", "--out", help="folder to write to")],
+    save: Annotated[
+        str | None,
+        typer.Option(
+            help="what to write, of mask, overlay, cutout, alpha, probability; default: the first "
+            "three, and alpha for a model of mattes"
+        ),
+    ] = None,
     size: Size = None,
+    flip: Flip = False,
+    scales: Scales = "1",
+    window: Window = None,
+    overlap: Overlap = 0.5,
+    batch_size: BatchSize = 8,
     device: Device = "auto",
     precision: Precision = "auto",
     json: AsJson = False,
 ) -> None:
     """Segment pictures of any size: writes a mask, an overlay and a transparent cut-out each."""
+    how = Inference(
+        size=size, flip=flip, scales=scales, window=window, overlap=overlap, batch_size=batch_size
+    )
+    saved_kinds(save, "labels")
     from segzoo.predict_files import predict_files
 
     with contextlib.redirect_stdout(sys.stderr):
         written = predict_files(
-            weights, pictures, out, size=size, device=device, precision=precision
+            weights, pictures, out, how=how, save=save, device=device, precision=precision
         )
     if json:
         print_json(written)

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from segzoo.builtin import BoundaryOptions
-from segzoo.metrics.confusion import class_ids, confusion_matrix
+from segzoo.metrics.confusion import class_ids, pixel_counts
+from segzoo.metrics.resampling import class_mean, defined
 
 VOID = -1
 
@@ -29,11 +30,14 @@ class Boundary:
         self, classes: Sequence[str], ignore_index: int | None, options: BoundaryOptions
     ) -> None:
         self.classes, self.ignore_index, self.options = tuple(classes), ignore_index, options
-        self.matrix: Tensor | None = None
+        self.areas_2K: Tensor | None = None
         self.f_sums_2K: list[Tensor] = []
 
-    def update(self, logits_BKHW: Tensor, target_BHW: Tensor) -> None:
-        """Take one batch; distances follow the size of its pictures."""
+    def update(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
+        """Take one batch; distances follow the size of its pictures.
+
+        Returns each picture's intersections, unions, F and outlines: float32 B x 4K.
+        """
         count, target_BHW = len(self.classes), class_ids(target_BHW)
         valid_BHW = (target_BHW >= 0) & (target_BHW < count)
         if self.ignore_index is not None:
@@ -42,17 +46,22 @@ class Boundary:
         prediction_BHW = logits_BKHW.argmax(1).where(valid_BHW, VOID)
         diagonal = math.hypot(*target_BHW.shape[1:])
         width = max(1, round(self.options.width * diagonal))
-        # Pixels outside the bands form a class of their own, which is dropped in compute().
-        counts = confusion_matrix(
+        # Pixels outside the bands form a class of their own, which is dropped.
+        counts_B3K = pixel_counts(
             prediction_BHW.where(band(prediction_BHW, width), count),
             truth_BHW.where(band(truth_BHW, width), count),
             count + 1,
             None,
-        )
-        self.matrix = counts if self.matrix is None else self.matrix + counts
+        )[:, :, :count]
+        hits_BK, truth_BK, predicted_BK = counts_B3K.unbind(1)
+        areas_B2K = torch.stack([hits_BK, truth_BK + predicted_BK - hits_BK], dim=1)
+        sums_2K = areas_B2K.sum(0)
+        self.areas_2K = sums_2K if self.areas_2K is None else self.areas_2K + sums_2K
         reach = math.ceil(self.options.tolerance * diagonal)
         f_K = [boundary_f(prediction_BHW == k, truth_BHW == k, reach) for k in range(count)]
-        self.f_sums_2K.append(torch.stack(f_K, dim=1))
+        f_B2K = torch.stack(f_K, dim=2)
+        self.f_sums_2K.append(f_B2K.sum(0))
+        return torch.cat([areas_B2K.float(), f_B2K], dim=1).flatten(1)
 
     def compute(self) -> dict[str, float]:
         """Return `mean_boundary_iou`, `mean_boundary_f`, and both per class, each in 0..1.
@@ -60,17 +69,22 @@ class Boundary:
         `boundary_iou/CLASS` and `boundary_f/CLASS` are left out for a class without any
         boundary in truth and prediction.
         """
-        count = len(self.classes)
-        matrix = torch.zeros(count + 1, count + 1) if self.matrix is None else self.matrix.cpu()
-        matrix = matrix.double()
-        hits = matrix.diagonal()[:count]
-        union = matrix.sum(0)[:count] + matrix.sum(1)[:count] - hits
-        f_2K = torch.zeros(2, count).double()
+        sums_4K = torch.zeros(4, len(self.classes), dtype=torch.float64)
+        if self.areas_2K is not None:
+            sums_4K[:2] = self.areas_2K.cpu()
         for sums_2K in self.f_sums_2K:
-            f_2K += sums_2K.cpu()
+            sums_4K[2:] += sums_2K.cpu()
+        means = ("mean_boundary_iou", "mean_boundary_f")
+        scores = self.scores_of(sums_4K.reshape(1, -1))
+        none = {name: torch.zeros(1) for name in means if bool(scores[name].isnan())}
+        return defined(scores | none)
+
+    def scores_of(self, sums_RS: Tensor) -> dict[str, Tensor]:
+        """Return the scores of R sums of what `update` returns, nan where there is none."""
+        hits_RK, union_RK, f_RK, outlines_RK = sums_RS.double().chunk(4, dim=1)
         return {
-            **_named("boundary_iou", self.classes, hits, union),
-            **_named("boundary_f", self.classes, f_2K[0], f_2K[1]),
+            **_named("boundary_iou", self.classes, hits_RK / union_RK),
+            **_named("boundary_f", self.classes, f_RK / outlines_RK),
         }
 
 
@@ -93,9 +107,9 @@ def _largest_near(values_B1HW: Tensor, width: int) -> Tensor:
 
 
 def boundary_f(predicted_BHW: Tensor, truth_BHW: Tensor, reach: int) -> Tensor:
-    """Return the sum over pictures of one class's boundary F, and their number: float32, 2.
+    """Return one class's boundary F in each picture, and 1 where it has one: float32 B x 2.
 
-    Pictures in which neither mask has an outline count in neither. `reach` is in pixels.
+    Both are 0 for a picture in which neither mask has an outline. `reach` is in pixels.
     """
     outlines_2BHW = torch.stack([outline(predicted_BHW), outline(truth_BHW)]).float()
     swapped_2BHW = outlines_2BHW.flip(0)
@@ -103,7 +117,7 @@ def boundary_f(predicted_BHW: Tensor, truth_BHW: Tensor, reach: int) -> Tensor:
     met_2B = (outlines_2BHW * dilate(swapped_2BHW, reach)).sum((2, 3))
     share_2B = met_2B / pixels_2B.clamp(min=1)
     f_B = 2 * share_2B.prod(0) / share_2B.sum(0).clamp(min=torch.finfo(torch.float32).tiny)
-    return torch.stack([f_B.sum(), (pixels_2B.sum(0) > 0).sum().float()])
+    return torch.stack([f_B, (pixels_2B.sum(0) > 0).float()], dim=1)
 
 
 def outline(mask_BHW: Tensor) -> Tensor:
@@ -126,16 +140,9 @@ def dilate(marks_2BHW: Tensor, reach: int) -> Tensor:
     return (met_N1HW > 0.5).reshape(marks_2BHW.shape)
 
 
-def _named(
-    score: str, classes: Sequence[str], sums_K: Tensor, weights_K: Tensor
-) -> dict[str, float]:
-    there = weights_K > 0
-    values_K = sums_K / weights_K.clamp(min=1)
-    scores = {f"mean_{score}": float(values_K[there].mean()) if there.any() else 0.0}
-    for name, value, kept in zip(classes, values_K.tolist(), there.tolist(), strict=True):
-        if kept:
-            scores[f"{score}/{name}"] = value
-    return scores
+def _named(score: str, classes: Sequence[str], values_RK: Tensor) -> dict[str, Tensor]:
+    per_class = {f"{score}/{name}": values_RK[:, k] for k, name in enumerate(classes)}
+    return {f"mean_{score}": class_mean(values_RK), **per_class}
 
 
 def build_boundary(

@@ -23,13 +23,20 @@ class MatteErrors:
         self.squared: Tensor | None = None
         self.pixels = 0
 
-    def update(self, logits_BKHW: Tensor, target_BHW: Tensor) -> None:
-        """Take one batch; the predicted alpha is the probability of class 1."""
+    def update(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
+        """Take one batch; the predicted alpha is the probability of class 1.
+
+        Returns each picture's absolute and squared errors and pixels: float64 B x 3.
+        """
         error = logits_BKHW.float().softmax(1)[:, 1] - target_BHW
-        absolute, squared = error.abs().double().sum(), error.square().double().sum()
+        absolute_BHW, squared_BHW = error.abs().double(), error.square().double()
+        absolute, squared = absolute_BHW.sum(), squared_BHW.sum()
         self.absolute = absolute if self.absolute is None else self.absolute + absolute
         self.squared = squared if self.squared is None else self.squared + squared
         self.pixels += target_BHW.numel()
+        absolute_B, squared_B = absolute_BHW.sum((1, 2)), squared_BHW.sum((1, 2))
+        pixels_B = torch.full_like(absolute_B, target_BHW[0].numel())
+        return torch.stack([absolute_B, squared_B, pixels_B], dim=1)
 
     def compute(self) -> dict[str, float]:
         """Return `mad` and `mse`."""
@@ -39,6 +46,11 @@ class MatteErrors:
             "mad": float(self.absolute) / self.pixels,
             "mse": float(self.squared) / self.pixels,
         }
+
+    def scores_of(self, sums_RS: Tensor) -> dict[str, Tensor]:
+        """Return the scores of R sums of what `update` returns."""
+        absolute_R, squared_R, pixels_R = sums_RS.unbind(1)
+        return {"mad": absolute_R / pixels_R, "mse": squared_R / pixels_R}
 
 
 class Matting:
@@ -58,8 +70,11 @@ class Matting:
         self.label = label_function() if connectivity else None
         self.sums_BS: list[Tensor] = []
 
-    def update(self, logits_BKHW: Tensor, target_BHW: Tensor) -> None:
-        """Take one batch; the predicted alpha is the probability of class 1."""
+    def update(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
+        """Take one batch; the predicted alpha is the probability of class 1.
+
+        Returns each picture's errors and a 1: float32 B x (errors + 1).
+        """
         alpha_BHW = logits_BKHW.float().softmax(1)[:, 1]
         target_BHW = target_BHW.float()
         slopes_BHW = gradient_magnitude(alpha_BHW) - gradient_magnitude(target_BHW)
@@ -69,16 +84,24 @@ class Matting:
             errors = [connectivity_error(a.numpy(), t.numpy(), self.label) for a, t in pairs]
             sums.append(torch.tensor(errors, dtype=torch.float32, device=alpha_BHW.device))
         self.sums_BS.append(torch.stack(sums, dim=1))
+        return torch.stack([*sums, torch.ones_like(sums[0])], dim=1)
+
+    def names(self) -> tuple[str, ...]:
+        """List the scores."""
+        further = () if self.label is None else ("connectivity_error",)
+        return ("sad", "gradient_error", *further)
 
     def compute(self) -> dict[str, float]:
         """Return `sad`, `gradient_error` and, where asked for, `connectivity_error`."""
-        names = ["sad", "gradient_error"]
-        if self.label is not None:
-            names.append("connectivity_error")
         if not self.sums_BS:
-            return dict.fromkeys(names, 0.0)
+            return dict.fromkeys(self.names(), 0.0)
         means = torch.cat(self.sums_BS).cpu().double().mean(0) / UNIT
-        return dict(zip(names, means.tolist(), strict=True))
+        return dict(zip(self.names(), means.tolist(), strict=True))
+
+    def scores_of(self, sums_RS: Tensor) -> dict[str, Tensor]:
+        """Return the scores of R sums of what `update` returns."""
+        means_RE = sums_RS[:, :-1].double() / sums_RS[:, -1:] / UNIT
+        return {name: means_RE[:, index] for index, name in enumerate(self.names())}
 
 
 def gradient_magnitude(alpha_BHW: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from unittest import SkipTest
 import torch
 from torch import Tensor
 
+from segzoo.metrics.selection import Additive
 from segzoo.specs import target_kinds
 from segzoo.testing.base import Conformance, check
 from segzoo.testing.losses import IGNORED, perfect_logits
@@ -15,6 +16,7 @@ from segzoo.testing.state import ADVICE, changed_state, global_state
 
 SIDE = 10
 ADVICE_SUMS = "sum counts over all batches and divide once, in compute()"
+ADVICE_ROWS = "update returns each picture's sums, scores_of(sums_RS) what compute() makes of them"
 Scores = Mapping[str, float]
 Case = tuple[Any, Any, Scores]
 
@@ -39,12 +41,16 @@ class MetricConformance(Conformance):
         """Return the number of classes for a target kind."""
         return 2 if kind == "alpha" else self.classes
 
-    def scores(self, kind: str, *batches: tuple[Tensor, Tensor]) -> dict[str, float]:
-        """Return what the metric computes for batches of (logits_BKHW, target_BHW)."""
+    def built(self, kind: str) -> Any:
+        """Return a new metric for a target kind."""
         names = tuple(f"class_{index}" for index in range(self.count(kind)))
-        metric = self.entry.resolve("build")(
+        return self.entry.resolve("build")(
             classes=names, ignore_index=IGNORED, options=self.made_options()
         )
+
+    def scores(self, kind: str, *batches: tuple[Tensor, Tensor]) -> dict[str, float]:
+        """Return what the metric computes for batches of (logits_BKHW, target_BHW)."""
+        metric = self.built(kind)
         try:
             for logits_BKHW, target_BHW in batches:
                 metric.update(logits_BKHW, target_BHW)
@@ -211,6 +217,46 @@ class MetricConformance(Conformance):
                 )
 
     @check
+    def test_pictures(self) -> None:
+        """Where there is `scores_of`: what `update` returns for each picture adds up."""
+        for kind in self.kinds():
+            logits_BKHW, target_BHW = self.random_batch(kind, 6)
+            metric = self.built(kind)
+            if not isinstance(metric, Additive):
+                return
+            rows: list[Tensor] = []
+            for part in (slice(0, 4), slice(4, 6)):
+                target = target_BHW[part]
+                sums_BS = metric.update(logits_BKHW[part], target)
+                if not isinstance(sums_BS, Tensor) or sums_BS.shape[:-1] != target.shape[:1]:
+                    raise self.fault(
+                        f"has scores_of, but update returns {_form(sums_BS)} for {len(target)} "
+                        "pictures",
+                        "return what each picture adds to the sums, one row a picture",
+                    )
+                rows.append(sums_BS)
+            sums_NS = torch.cat(rows).double()
+            whole, how = sums_NS.sum(0, keepdim=True), "from the pictures' sums"
+            scores = self.scores(kind, (logits_BKHW, target_BHW))
+            self._equal(kind, scores, self.scores_of(metric, whole), how, ADVICE_ROWS)
+            alone = self.scores(kind, (logits_BKHW[2:3], target_BHW[2:3]))
+            found = self.scores_of(metric, torch.cat([whole, sums_NS[2:3]]), row=1)
+            self._equal(kind, alone, found, "of picture 3 in its sums", ADVICE_ROWS)
+
+    def scores_of(self, metric: Additive, sums_RS: Tensor, row: int = 0) -> dict[str, float]:
+        """Return the scores of one row of sums, without those that are nan."""
+        value = metric.scores_of(sums_RS)
+        named = value if isinstance(value, Mapping) else {self.entry.spec.name: value}
+        for name, values_R in named.items():
+            if not isinstance(values_R, Tensor) or values_R.shape != sums_RS.shape[:1]:
+                raise self.fault(
+                    f"gives {name} as {_form(values_R)} in scores_of for {len(sums_RS)} sums",
+                    "return a tensor with a value for every row of its argument",
+                )
+        values = {name: float(values_R[row]) for name, values_R in named.items()}
+        return {name: score for name, score in values.items() if not math.isnan(score)}
+
+    @check
     def test_inputs_kept(self) -> None:
         """Logits may be bf16; inputs and global state are left alone."""
         for kind in self.kinds():
@@ -222,3 +268,7 @@ class MetricConformance(Conformance):
                 raise self.fault(f"changes the {changed[0]}", ADVICE[changed[0]])
             if not (torch.equal(given, logits_BKHW) and torch.equal(wanted, target_BHW)):
                 raise self.fault(f"changes its inputs ({kind})", "copy before writing in place")
+
+
+def _form(value: Any) -> str:
+    return f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

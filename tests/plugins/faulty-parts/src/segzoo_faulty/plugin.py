@@ -40,6 +40,7 @@ LOSSES = (
 METRICS = (
     *("mean-of-batches", "wrong-direction", "counts-ignored", "fails-empty", "last-batch"),
     *("some-names", "called-loss", "off-by-one", "shared-counts"),
+    *("sums-of-batches", "other-pictures", "one-for-all"),
 )
 
 
