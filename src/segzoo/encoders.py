@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.plugins import get_registry
-from segzoo.registry import FIRST_PARTY
+from segzoo.registry import FIRST_PARTY, Entry
 
 EXAMPLES = ("tf_efficientnet_lite0", "resnet18", "resnet34", "mobilenetv3_large_100")
 FILES = (".safetensors", ".pth", ".pt", ".bin")
@@ -209,10 +209,11 @@ def _quiet_timm() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _find_weights(name: str, weights: str, owner: str) -> _Weights:
-    """Return the weights of a file or an installed package, or say that timm has this tag."""
-    if weights.endswith(FILES) or Path(weights).is_file():
-        return _Weights(_read(Path(weights), owner), *_statistics(name))
+def packaged_weights(name: str, weights: str, owner: str) -> Entry | None:
+    """Return the weights that an installed package carries for timm's network, or None.
+
+    `weights` is a tag or the full name. Raises SegzooError where several packages have them.
+    """
     entries = [
         entry
         for entry in get_registry().all("encoder_weights")
@@ -224,10 +225,16 @@ def _find_weights(name: str, weights: str, owner: str) -> _Weights:
             f"{owner}: encoder_weights={weights} of encoder={name} come with several packages",
             f"say which: {listed(entry.identity for entry in entries)}",
         )
-    if entries:
-        spec = entries[0].spec
-        tensors = dict(entries[0].resolve("load")())
-        return _Weights(tensors, tuple(spec.mean), tuple(spec.std))
+    return entries[0] if entries else None
+
+
+def _find_weights(name: str, weights: str, owner: str) -> _Weights:
+    """Return the weights of a file or an installed package, or say that timm has this tag."""
+    if weights.endswith(FILES) or Path(weights).is_file():
+        return _Weights(_read(Path(weights), owner), *_statistics(name))
+    if packaged := packaged_weights(name, weights, owner):
+        spec = packaged.spec
+        return _Weights(dict(packaged.resolve("load")()), tuple(spec.mean), tuple(spec.std))
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")]
     if weights != "imagenet" and weights not in tags:
         raise SegzooError(

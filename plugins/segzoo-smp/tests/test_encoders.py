@@ -146,6 +146,21 @@ def test_the_statistics_of_timms_weights_are_the_networks(tmp_path):
     assert normalization("auto", 3, build(encoder=name))[0][0] == 0.485
 
 
+@pytest.mark.parametrize("prefix", ["timm-", "tu-"])
+def test_an_installed_package_gives_the_weights(no_hub, prefix):
+    pytest.importorskip("segzoo_encoder_lite0")
+    from segzoo_encoder_lite0.weights import load
+
+    network = build(encoder=f"{prefix}tf_efficientnet_lite0", encoder_weights="imagenet")
+    own = {name.removeprefix("model."): v for name, v in network.encoder.state_dict().items()}
+    carried = load()
+    assert torch.equal(own["conv_stem.weight"], carried["conv_stem.weight"])
+    assert torch.equal(own["blocks.6.0.bn3.running_var"], carried["blocks.6.0.bn3.running_var"])
+    assert normalization("auto", 3, network) == ((0.5,) * 3, (0.5,) * 3)
+    assert network.pretrained == "encoder"
+    assert network.saved_options["encoder_weights"] is None
+
+
 @pytest.mark.parametrize("model", ["smp-unet", "smp-dpt"])
 def test_a_local_file_may_be_timms(tmp_path, model):
     name = "test_vit" if model == "smp-dpt" else "test_convnext"

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from segzoo import SegzooError
 from segzoo_smp.encoders import Encoder, find_encoder
-from segzoo_smp.files import load_encoder
+from segzoo_smp.files import load_file_into, load_tensors_into
 from segzoo_smp.options import EncoderOptions
 
 FITTING = "resnet34, efficientnet-b0, mobilenet_v2 and tu-convnext_tiny fit all but smp-dpt"
@@ -79,7 +79,10 @@ def build(
     logits_BKHW = _measure(owner, network, in_channels, num_classes, encoder)
     _freeze_idle(network, logits_BKHW)
     if encoder.file:
-        load_encoder(owner, network.encoder, encoder.file)
+        load_file_into(owner, network.encoder, encoder.file)
+    if encoder.packaged:
+        tensors = encoder.packaged.resolve("load")()
+        load_tensors_into(owner, network.encoder, tensors, encoder.packaged.identity)
     saved = {"encoder": encoder.name, "encoder_weights": None}
     network.saved_options = dataclasses.asdict(options) | saved
     network.pretrained = "encoder" if options.encoder_weights else ""

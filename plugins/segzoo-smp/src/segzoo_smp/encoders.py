@@ -8,10 +8,13 @@ import timm
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
 
 from segzoo import SegzooError
+from segzoo.encoders import packaged_weights
 from segzoo.errors import listed, nearest
+from segzoo.registry import Entry
 from segzoo_smp.options import EncoderOptions
 
 PREFIX = "tu-"  # smp's for encoders of timm
+OWN_COPY = "timm-"  # smp's for those that it has copied from timm
 ANY_WEIGHTS = ("default", "imagenet")  # for timm: those of the name's tag, or timm's first
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
@@ -21,10 +24,11 @@ class Encoder:
     """An encoder that exists: what smp is asked for.
 
     `weights` is what smp takes (a tag, True for those that timm's name says, or None), `tag` what
-    the user gave, `source` where they come from, `file` the local file to load instead, `depth`
-    the option's. `mean` and `std` are those of the pictures that timm's weights know, in 0..1; they
-    are empty without weights, and for smp's own encoders, which do not say them. `fixed_size` is
-    the side of the only pictures that timm makes the encoder for, or 0 for any.
+    the user gave, `source` where they come from. `file` is a local file to load instead, `packaged`
+    the weights of an installed package; `depth` is the option's. `mean` and `std` are those of the
+    pictures that the weights know, in 0..1; they are empty without weights, and for smp's own
+    encoders, which do not say them. `fixed_size` is the side of the only pictures that timm makes
+    the encoder for, or 0 for any.
     """
 
     name: str
@@ -32,6 +36,7 @@ class Encoder:
     tag: str = ""
     source: str = ""
     file: Path | None = None
+    packaged: Entry | None = None
     depth: int = 5
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -47,6 +52,8 @@ def find_encoder(owner: str, options: EncoderOptions) -> Encoder:
     name, weights = options.encoder, options.encoder_weights
     file = _as_file(owner, weights)
     tag = "" if file or weights is None else weights
+    packaged = packaged_weights(_timm_name(name), tag, owner) if tag else None
+    tag = "" if packaged else tag
     if name in smp_encoders:
         known = smp_encoders[name]["pretrained_settings"]
         if tag and tag not in known:
@@ -60,7 +67,14 @@ def find_encoder(owner: str, options: EncoderOptions) -> Encoder:
         encoder = _find_timm(owner, name, tag)
     if weights is None:
         encoder = replace(encoder, mean=(), std=())
+    if packaged:
+        spec = packaged.spec
+        encoder = replace(encoder, packaged=packaged, mean=tuple(spec.mean), std=tuple(spec.std))
     return replace(encoder, tag=tag, file=file, depth=options.depth)
+
+
+def _timm_name(name: str) -> str:
+    return name.removeprefix(PREFIX).removeprefix(OWN_COPY)
 
 
 def _find_timm(owner: str, name: str, tag: str) -> Encoder:

@@ -17,15 +17,22 @@ from segzoo.errors import listed
 READ_FAULTS = (OSError, SafetensorError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError)
 
 
-def load_encoder(owner: str, encoder: nn.Module, file: Path) -> None:
-    """Load a file's weights into an encoder of smp.
+def load_file_into(owner: str, encoder: nn.Module, file: Path) -> None:
+    """Load a file's weights into an encoder of smp, as `load_tensors_into` does."""
+    load_tensors_into(owner, encoder, _read(owner, file), str(file))
 
-    The file holds the encoder's state dict as smp or timm names it, or a whole model of smp, whose
+
+def load_tensors_into(
+    owner: str, encoder: nn.Module, tensors: Mapping[str, Tensor], where: str
+) -> None:
+    """Load weights that are said to come from `where` into an encoder of smp.
+
+    They are the encoder's state dict as smp or timm names it, or a whole model of smp, whose
     encoder is taken. A first convolution for 3 channels is adapted as smp and timm do it: summed
     for 1 channel, repeated and scaled for more. Tensors that the encoder does not have are left
     out (a classifier). Raises SegzooError where one is missing that the network uses.
     """
-    given = {_plain(name): value for name, value in _read(owner, file).items()}
+    given = {_plain(name): value for name, value in tensors.items()}
     fitted, faults = {}, []
     trained = {name for name, value in encoder.named_parameters() if value.requires_grad}
     for name, own in encoder.state_dict().items():
@@ -39,9 +46,9 @@ def load_encoder(owner: str, encoder: nn.Module, file: Path) -> None:
             faults.append(f"{name} {came}, the encoder's is {tuple(own.shape)}")
     if faults:
         raise SegzooError(
-            f"{owner}: encoder_weights={file} does not fit the encoder: {len(faults)} of its "
+            f"{owner}: encoder_weights={where} does not fit the encoder: {len(faults)} of its "
             f"tensors do not match, such as {faults[0]}",
-            f"the file holds: {listed(given, 5)}",
+            f"it holds: {listed(given, 5)}",
         )
     with torch.no_grad():
         own = encoder.state_dict()

@@ -9,7 +9,9 @@ Norm = Literal["batchnorm", "instancenorm", "identity"]
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 
 ENCODER_HELP = "encoder of smp by name, or of timm as tu-NAME"
-WEIGHTS_HELP = "tag of pretrained weights to download, or a local .safetensors or .pth file"
+WEIGHTS_HELP = (
+    "tag of weights (an installed package's, or downloaded), or a local .safetensors or .pth"
+)
 DEPTH_HELP = "stages of the encoder that are used; each halves the size"
 NORM_HELP = "normalisation in the decoder; identity is none"
 INTERPOLATION_HELP = "how the decoder enlarges its features"
