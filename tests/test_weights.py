@@ -46,7 +46,7 @@ def test_the_header_says_what_the_design_lists(trained):
     }  # fmt: skip
     assert info.classes == ("background", "person")
     assert len(info.palette) == 2
-    assert (info.target, info.threshold, info.size) == ("labels", 0, (64, 48))
+    assert (info.target, info.threshold, info.size) == ("labels", 127, (64, 48))
     assert info.data["identity"] == "segzoo-hk/hk"
     assert len(info.data["fingerprint"]) == 16
     assert 0 < info.metrics["test"]["mean_iou"] < 1

@@ -19,6 +19,8 @@ from segzoo.plugins import get_registry
 
 Size = tuple[int, int]
 
+OF_DATA_SETS = "data_sets"  # a recipe's table of options by a data set's full name
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
@@ -28,8 +30,13 @@ class RunConfig:
     data: str = option("segzoo-portraits/portraits", "data set, by name or `distribution/name`")
     root: str | None = option(None, "folder of the data set")
     sample: bool = option(False, "train on a small generated stand-in of the data set")
-    recipe: str = option("default", "named settings to start from: default, tutorial")
+    recipe: str = option("default", "named settings to start from: default, fast, best, tutorial")
     epochs: int = option(30, "passes over the training pictures", minimum=1)
+    minutes: float = option(
+        0.0,
+        "train for about this long instead: --epochs is set by the time that the first two took",
+        minimum=0,
+    )
     batch_size: int = option(8, "pictures per step", minimum=1)
     size: Size = option((256, 256), "height x width that pictures are resized to: 256 or 192x256")
     normalize: Literal["auto", "imagenet", "half", "unit"] = option(
@@ -48,6 +55,13 @@ class RunConfig:
     optimizer: str = option("adamw", "adam, adamw, sgd, or any optimizer of timm by name")
     lr: float = option(1e-3, "peak learning rate", minimum=0)
     encoder_lr: float = option(1.0, "learning rate of a pretrained encoder, times --lr", minimum=0)
+    layer_decay: float = option(
+        1.0,
+        "learning rate of each block of a pretrained encoder, times that of the block after it; "
+        "1 = off",
+        minimum=0,
+        maximum=1,
+    )
     freeze_epochs: int = option(
         0, "epochs at the start in which a pretrained encoder is left as it is", minimum=0
     )
@@ -60,6 +74,13 @@ class RunConfig:
     accumulate: int = option(1, "batches per optimizer step", minimum=1)
     ema: float = option(0.99, "decay of the averaged weights; 0 = off", minimum=0, maximum=1)
     monitor: str = option("auto", "score that chooses the best weights; auto: mean_iou or mad")
+    smooth_monitor: float = option(
+        0.8,
+        "decay of the monitored score's average over epochs, which is what chooses the best "
+        "weights; 0 = the score itself",
+        minimum=0,
+        maximum=0.99,
+    )
     metrics: str = option(
         "", "further metrics, comma separated: overlap, boundary, matting, or a plugin's"
     )
@@ -109,8 +130,10 @@ def make_config(
     recipe = str(recipe or from_file.get("recipe") or "default")
     from_file.pop("recipe", None)
     merged: dict[str, Any] = {"recipe": recipe}
+    of_recipe = read_recipe(recipe)
+    of_recipe.pop(OF_DATA_SETS, None)
     for source, origin in (
-        (read_recipe(recipe), f"recipe `{recipe}`"),
+        (of_recipe, f"recipe `{recipe}`"),
         (from_file, f"config {file}"),
         (flags, "the run"),
     ):
@@ -122,16 +145,18 @@ def make_config(
 
 
 def with_typed_options(config: RunConfig) -> RunConfig:
-    """Return the config with the options as typed values.
+    """Return the config with the options as typed values, those of its recipe among them.
 
     Refuses an unknown model, data set or option before any data is looked for or generated.
     """
     typed = {}
+    by_recipe = read_recipe(config.recipe).get(OF_DATA_SETS, {})
     for kind, name, field in (
         ("models", config.model, "model_options"),
         ("datasets", config.data, "data_options"),
     ):
-        entry, given = get_registry().get(kind, name), getattr(config, field)
+        entry = get_registry().get(kind, name)
+        given = {**by_recipe.get(entry.identity, {}), **getattr(config, field)}
         made = make_options(entry.spec.options, given, entry.owner)
         typed[field] = {key: getattr(made, key) for key in given}
     return dataclasses.replace(config, **typed)

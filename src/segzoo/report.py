@@ -41,7 +41,8 @@ def draw_curves(
         axes.set(title=names[name], xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        axes.legend()
+        rising = name in ("pixel_accuracy", "mean_iou")
+        axes.legend(loc="lower right" if rising else "upper right")
     figure.suptitle(title)
     with atomic(path) as temporary:
         figure.savefig(temporary)

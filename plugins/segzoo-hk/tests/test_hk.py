@@ -41,7 +41,7 @@ def test_binary_mattes_become_labels_after_resizing(hk_root):
     source = DataSource("hk", root=hk_root)
     dataset = source.split("test")
     info = source.info(dataset)
-    assert (info.target, info.threshold, info.classes) == ("labels", 0, ("background", "person"))
+    assert (info.target, info.threshold, info.classes) == ("labels", 127, ("background", "person"))
     labels = finish_sample(dataset[0], info, (32, 32)).target
     assert labels.unique().tolist() == [0, 1]
     strict = DataSource("hk", root=hk_root, options={"threshold": "254"})

@@ -12,21 +12,22 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
-from segzoo.config import RunConfig, config_toml, make_config, read_config, with_typed_options
+from segzoo.config import RunConfig, make_config, read_config, with_typed_options
 from segzoo.data.batches import Batches
 from segzoo.data.opening import DataSource, joined
 from segzoo.data.sample import DataInfo
 from segzoo.errors import SegzooError
 from segzoo.losses import make_loss
+from segzoo.losses.balance import with_counted_weights
 from segzoo.metrics import MetricSet
 from segzoo.model import Preprocess, count_parameters, create_model, normalization
-from segzoo.store import write_bytes, write_json
+from segzoo.store import write_json
 from segzoo.train.device import pick_device, pick_precision
 from segzoo.train.loop import fit_run
 from segzoo.train.notify import Observers
 from segzoo.train.observers import standard_stream
 from segzoo.train.optim import WeightAverage, make_optimizer, make_schedule
-from segzoo.train.run import Run, RunResult
+from segzoo.train.run import Run, RunResult, save_config
 from segzoo.train.state import StateKeeper, load_state, state_path
 
 log = logging.getLogger("segzoo")
@@ -75,7 +76,7 @@ def fit(
                 "give more with --epochs",
             )
         log.info("resuming %s after epoch %d", folder, run.epoch)
-    write_bytes(folder / "config.toml", config_toml(replace(config, out=None)).encode())
+    save_config(folder, run.config)
     try:
         result = fit_run(run, watching, StateKeeper())
     except BaseException as error:
@@ -121,9 +122,11 @@ def prepare(config: RunConfig, folder: Path) -> Run:
         "ignore_index": info.ignore_index,
         "target": info.target,
     }
-    loss = make_loss(config.loss, **how).to(device)
     metrics = MetricSet(config.metrics, **how)
     monitor = _monitor(config, metrics, info)
+    # After whatever is refused at once: counting reads every picture.
+    config = replace(config, loss=with_counted_weights(config.loss, train))
+    loss = make_loss(config.loss, **how).to(device)
     model = create_model(
         config.model,
         in_channels=train.channels,

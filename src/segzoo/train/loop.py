@@ -4,6 +4,7 @@ Shapes: B batch, C channels, K classes, H height, W width.
 """
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Iterator
@@ -17,8 +18,8 @@ from segzoo.evaluate import device_target, memory_format, score
 from segzoo.train.augment import augmented
 from segzoo.train.device import autocast
 from segzoo.train.notify import Observers
-from segzoo.train.optim import hold_pretrained
-from segzoo.train.run import Run, RunResult, Scores
+from segzoo.train.optim import hold_pretrained, reschedule
+from segzoo.train.run import Run, RunResult, Scores, save_config
 from segzoo.train.state import StateKeeper
 from segzoo.weights import save_run_weights
 
@@ -46,6 +47,8 @@ def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
         run.epoch += 1
         run.seconds += time.perf_counter() - start
         record(run, metrics, train_seconds, time.perf_counter() - start)
+        if run.config.minutes > 0 and run.epoch <= 2:
+            fit_to_time(run)
         if is_best(run, metrics):
             save_run_weights(run, metrics)
             observers.checkpoint_saved(run, run.epoch, run.best_path)
@@ -154,18 +157,39 @@ def batch_norm_error() -> Iterator[None]:
 
 
 def is_best(run: Run, metrics: dict[str, Scores]) -> bool:
-    """Say whether this epoch's monitored score is the best so far, and remember it."""
+    """Say whether this epoch's monitored score is the best so far, and remember it.
+
+    Compared is an average over the epochs, s = d s + (1 - d) score with d `smooth_monitor`, as in
+    nnU-Net (Isensee et al., 2021): a few validation pictures would choose a lucky epoch.
+    """
     scores = run.chosen_scores(metrics)
     if run.monitor not in scores:
         known = ", ".join(scores)
         raise SegzooError(f"--monitor {run.monitor}: no such score", f"there is: {known}")
-    value = scores[run.monitor]
-    higher = run.metrics.higher_is_better.get(run.monitor, True)
-    best = run.best_score
-    if best is not None and not (value > best if higher else value < best):
+    sign = 1 if run.metrics.higher_is_better.get(run.monitor, True) else -1
+    values = [sign * run.chosen_scores(epoch)[run.monitor] for epoch in run.history]
+    *before, now = averaged(values, run.config.smooth_monitor)
+    if run.best_epoch and not now > max(before):
         return False
-    run.best_score, run.best_epoch = value, run.epoch
+    run.best_score, run.best_epoch = scores[run.monitor], run.epoch
     return True
+
+
+def averaged(values: list[float], decay: float) -> list[float]:
+    """Return the exponential average of the values up to each one, begun at the first."""
+    averages = values[:1]
+    for value in values[1:]:
+        averages.append(decay * averages[-1] + (1 - decay) * value)
+    return averages
+
+
+def fit_to_time(run: Run) -> None:
+    """Set the epochs to as many as the minutes allow, by the time of the epoch just done."""
+    left = run.config.minutes * 60 - run.seconds
+    more = max(0, int(left / run.history[-1]["seconds"]))
+    run.config = dataclasses.replace(run.config, epochs=run.epoch + more)
+    reschedule(run.schedule, run.config, run.steps_per_epoch)
+    save_config(run.folder, run.config)
 
 
 def record(run: Run, metrics: dict[str, Scores], train_seconds: float, seconds: float) -> None:

@@ -1,7 +1,9 @@
 """Optimizers, learning-rate schedules and averaged weights, by name, from torch and timm."""
 
 import copy
+import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +13,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from segzoo.config import RunConfig
 from segzoo.errors import SegzooError, listed, nearest
+from segzoo.train.layers import layer_factors
+
+log = logging.getLogger("segzoo")
 
 SCHEDULES = ("step", "cosine", "poly", "constant")
 
@@ -19,18 +24,19 @@ def make_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
     """Make the optimizer; norms, biases and other vectors get no weight decay.
 
     The parameters of the submodule that the network's attribute `pretrained` names learn at
-    `encoder_lr` times the rate; their groups have the key `pretrained`.
+    `encoder_lr` times the rate; their groups have the key `pretrained`. With a `layer_decay` below
+    1 there are groups for each of its layers, with the factors of `layer_factors` besides.
     adam, adamw and sgd (Nesterov momentum 0.9) are torch's fused ones, everything else is timm's
     by name: importing timm takes seconds, which the usual run is spared.
     """
     known = pretrained_module(model)
-    inside = {id(p) for p in known.parameters()} if known else set()
+    factors = _encoder_factors(known, config)
+    trained = [p for p in model.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = []
-    for pretrained in (False, True):
-        parameters = [
-            p for p in model.parameters() if p.requires_grad and (id(p) in inside) == pretrained
-        ]
-        lr = config.lr * (config.encoder_lr if pretrained else 1.0)
+    for factor in (None, *sorted(set(factors.values()))):
+        parameters = [p for p in trained if factors.get(id(p)) == factor]
+        pretrained = factor is not None
+        lr = config.lr * (factor if pretrained else 1.0)
         for decay, some in (
             (config.weight_decay, [p for p in parameters if p.ndim > 1]),
             (0.0, [p for p in parameters if p.ndim <= 1]),
@@ -58,6 +64,22 @@ def make_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
             f"{nearest(config.optimizer, names)}there is: {listed(names, limit=100)}",
         )
     return create_optimizer_v2(groups, opt=config.optimizer, lr=config.lr)
+
+
+def _encoder_factors(encoder: nn.Module | None, config: RunConfig) -> dict[int, float]:
+    """Return the factor of the rate of each parameter of a pretrained encoder, by its id()."""
+    if encoder is None:
+        if config.layer_decay < 1:
+            log.warning(
+                "--layer-decay %g has no effect: %s has no pretrained encoder",
+                config.layer_decay,
+                config.model,
+            )
+        return {}
+    if config.layer_decay == 1:
+        return {id(p): config.encoder_lr for p in encoder.parameters()}
+    factors = layer_factors(encoder, config.layer_decay)
+    return {key: config.encoder_lr * factor for key, factor in factors.items()}
 
 
 def pretrained_module(model: nn.Module) -> nn.Module | None:
@@ -88,9 +110,18 @@ def make_schedule(optimizer: Optimizer, config: RunConfig, steps_per_epoch: int)
             f"unknown schedule `{config.schedule}`",
             f"{nearest(config.schedule, SCHEDULES)}there is: {listed(SCHEDULES)}",
         )
+    return LambdaLR(optimizer, _factor(config, steps_per_epoch))
+
+
+def reschedule(schedule: LambdaLR, config: RunConfig, steps_per_epoch: int) -> None:
+    """Have a schedule follow other settings from its next step on."""
+    schedule.lr_lambdas = [_factor(config, steps_per_epoch)] * len(schedule.lr_lambdas)
+
+
+def _factor(config: RunConfig, steps_per_epoch: int) -> Callable[[int], float]:
     if steps_per_epoch == 0:
-        return LambdaLR(optimizer, lambda epoch: lr_factor(config, epoch + 0.5))
-    return LambdaLR(optimizer, lambda step: lr_factor(config, step / steps_per_epoch))
+        return lambda epoch: lr_factor(config, epoch + 0.5)
+    return lambda step: lr_factor(config, step / steps_per_epoch)
 
 
 def lr_factor(config: RunConfig, epoch: float) -> float:

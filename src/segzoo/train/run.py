@@ -13,14 +13,21 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from segzoo.config import RunConfig
+from segzoo.config import RunConfig, config_toml
 from segzoo.data.batches import Batches
 from segzoo.data.sample import DataInfo
 from segzoo.metrics import MetricSet
 from segzoo.model import Preprocess, SegmentationModel
+from segzoo.store import write_bytes
 from segzoo.train.optim import WeightAverage
 
 Scores = dict[str, float]
+
+
+def save_config(folder: Path, config: RunConfig) -> None:
+    """Write a run's resolved settings, which `--config` and `--resume` take, as config.toml."""
+    path_free = dataclasses.replace(config, out=None)
+    write_bytes(folder / "config.toml", config_toml(path_free).encode())
 
 
 @dataclass(eq=False)

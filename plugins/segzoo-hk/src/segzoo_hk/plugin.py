@@ -16,7 +16,7 @@ class HKOptions:
         "binary", "binary: person where the matte is above the threshold; soft: the alpha itself"
     )
     threshold: int = option(
-        0, "pixels whose matte (0..255), after resizing, is above this are person", minimum=0,
+        127, "pixels whose matte (0..255), after resizing, is above this are person", minimum=0,
         maximum=254,
     )  # fmt: skip
     val: float = option(
