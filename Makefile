@@ -14,6 +14,7 @@ $(STAMP): $(PROJECTS) constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
 		--editable '.[dev]' $(addprefix --editable ./,$(PLUGINS))
+	$(BIN)/python -c "import pymatting"  # compiles for about a minute, once
 	touch $(STAMP)
 
 demo: $(STAMP)

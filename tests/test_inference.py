@@ -211,10 +211,11 @@ def test_settings_are_held_typed_and_can_be_replaced():
 
 
 def test_what_is_saved_by_default_and_by_name():
-    assert saved_kinds(None, "labels") == ("mask", "overlay", "cutout")
-    assert saved_kinds(None, "alpha") == ("mask", "overlay", "cutout", "alpha")
-    assert saved_kinds("alpha, mask,alpha", "labels") == ("alpha", "mask")
+    assert saved_kinds(None) == ("mask", "overlay", "cutout")
+    assert saved_kinds(None, alpha=True) == ("mask", "overlay", "cutout", "alpha")
+    assert saved_kinds(None, background=False) == ("mask", "overlay")
+    assert saved_kinds("alpha, mask,alpha") == ("alpha", "mask")
     for words in ("alfa", "mask,alfa", "", ","):
         with pytest.raises(SegzooError, match="--save") as caught:
-            saved_kinds(words, "labels")
+            saved_kinds(words)
         assert "alpha, cutout, mask" in caught.value.hint

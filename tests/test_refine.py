@@ -7,10 +7,11 @@ from torch.nn import functional
 
 from segzoo import refine as module
 from segzoo.errors import SegzooError
-from segzoo.refine import HOW, box_mean, guided_coefficients, matched, refine
+from segzoo.inference import REFINEMENTS
+from segzoo.refine import box_mean, guided_coefficients, matched, refine
 
 EDGE = 43
-WAYS = [how for how in HOW if how != "none"]
+WAYS = [how for how in REFINEMENTS if how != "none"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,7 +90,7 @@ def test_colours_alone_do_not_decide():
         assert np.mean((found > 0.5) == (truth > 0.5)) > 0.97
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", REFINEMENTS)
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (1, 7), (2, 2), (40, 3)])
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_tiny_and_uniform_pictures(how, size, value):
@@ -98,7 +99,7 @@ def test_tiny_and_uniform_pictures(how, size, value):
     assert refine(pixels, alpha, how) == pytest.approx(alpha, abs=1e-3)
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", REFINEMENTS)
 def test_grey_and_rgba_pictures(how):
     pixels, truth = halves()
     grey = pixels[..., 0]

@@ -159,7 +159,8 @@ def test_a_picture_has_the_scores_of_a_data_set_of_it_alone(data, how, further):
         f"picture {i}" for i in range(len(data[1]))
     ]
     for index, record in enumerate(records):
-        alone = measured(MetricSet(further, **how), *(part[index : index + 1] for part in data), ())
+        logits, target = (part[index : index + 1] for part in data)
+        alone = measured(MetricSet(further, **how), logits, target, ())
         there = {name: value for name, value in record.items() if value is not None}
         assert there == pytest.approx(alone, rel=1e-5)
 

@@ -118,7 +118,7 @@ def evaluate_weights(
     )
     own = full_size or how.at_own_size
     at = None if own else how.seen(trained.size, trained.size, 1, segmenter.model.stride)
-    if at is None or how.averages:
+    if at is None or not how.is_plain:
         scores, count = _score_predictions(segmenter, dataset, info, scored, how, at)
     else:
         batches = Batches(dataset, info, size=at, batch_size=how.batch_size, cache=False)

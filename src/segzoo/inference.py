@@ -19,6 +19,9 @@ MOST_OVERLAP = 0.9
 KINDS = ("mask", "overlay", "cutout", "alpha", "probability")
 """What `segzoo predict` can write of a picture."""
 
+REFINEMENTS = ("none", "guided", "matting")
+"""How an alpha can be brought to the photograph's edges: see `segzoo.refine`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inference:
@@ -28,7 +31,7 @@ class Inference:
     typed, `scales` as a tuple of floats. `size` is what the network sees of a whole picture: None
     as trained, "full" the picture's own size. With a `window`, "auto" being the size trained at,
     a picture is seen at its own size, or at `size`, in windows that overlap by at least the share
-    `overlap`.
+    `overlap`. `refine` brings the foreground's edge to that of the photograph.
     Raises SegzooError naming the flag, what came, and what would work.
     """
 
@@ -37,6 +40,7 @@ class Inference:
     scales: Any = (1.0,)
     window: Size | int | str | None = None
     overlap: float = 0.5
+    refine: str = "none"
     batch_size: int = 8
 
     def __post_init__(self) -> None:
@@ -52,13 +56,14 @@ class Inference:
                 f"--overlap {self.overlap}",
                 f"the share of a window that the next one sees again, 0 to {MOST_OVERLAP}",
             )
+        check_refinement(self.refine)
         if self.batch_size < 1:
             raise SegzooError(f"--batch-size {self.batch_size}", "at least one at once")
 
     @property
-    def averages(self) -> bool:
-        """Whether pictures are seen mirrored or scaled too."""
-        return self.flip or self.scales != (1.0,)
+    def is_plain(self) -> bool:
+        """Whether each picture goes through the network once and is left as it comes out."""
+        return not self.flip and self.scales == (1.0,) and self.refine == "none"
 
     @property
     def at_own_size(self) -> bool:
@@ -88,13 +93,26 @@ class Inference:
         return trained if self.window == AUTO else parse_size(self.window)
 
 
-def saved_kinds(words: str | Iterable[str] | None, target: str) -> tuple[str, ...]:
-    """Return what is to be written of a picture; by default also the alpha of a model of mattes.
+def check_refinement(how: str) -> None:
+    """Raise SegzooError where `--refine` got no way of refining."""
+    if how not in REFINEMENTS:
+        raise SegzooError(
+            f"--refine takes {listed(REFINEMENTS)}, not `{how}`",
+            nearest(how, REFINEMENTS) or "try guided",
+        )
 
-    `words` are of `KINDS`, comma separated or a list. Raises SegzooError for an unknown one.
+
+def saved_kinds(
+    words: str | Iterable[str] | None, *, alpha: bool = False, background: bool = True
+) -> tuple[str, ...]:
+    """Return what is to be written of a picture, of `KINDS`.
+
+    `words` are comma separated or a list. By default mask and overlay, the cut-out where there is
+    a `background` to cut away, and the alpha of a model of mattes (`alpha`). Raises SegzooError
+    for an unknown one.
     """
     if words is None:
-        return (*KINDS[:3], "alpha") if target == "alpha" else KINDS[:3]
+        return ("mask", "overlay", *["cutout"] * background, *["alpha"] * alpha)
     parts = words.split(",") if isinstance(words, str) else words
     kinds = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
     for kind in kinds or ("",):

@@ -15,11 +15,14 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from segzoo.averaging import Averager
+from segzoo.compose import Background, cutout, replace_background
 from segzoo.config import Size
+from segzoo.data.batches import resize_image
 from segzoo.data.images import read_image
 from segzoo.errors import SegzooError
 from segzoo.inference import Inference
 from segzoo.model import Preprocess, SegmentationModel
+from segzoo.refine import refine
 from segzoo.train.device import autocast, pick_device, pick_precision
 from segzoo.weights import WeightsInfo, load_model
 
@@ -85,10 +88,12 @@ class Prediction:
         return Image.fromarray(mixed)
 
     def cutout(self, image: Image.Image) -> Image.Image:
-        """Return the picture as RGBA, transparent where it is background."""
-        cut = image.convert("RGB")
-        cut.putalpha(self.alpha_image())
-        return cut
+        """Return the foreground as RGBA, in its own colours, free of the old background's."""
+        return cutout(np.asarray(image.convert("RGB")), self.alpha)
+
+    def before(self, image: Image.Image, background: Background) -> Image.Image:
+        """Return the foreground before another background, a colour or a picture, as RGB."""
+        return replace_background(np.asarray(image.convert("RGB")), self.alpha, background)
 
     def alpha_image(self) -> Image.Image:
         """Return the alpha as an 8-bit grey picture, 0 = background to 255 = foreground."""
@@ -175,7 +180,18 @@ class Segmenter:
                 raise SegzooError(
                     f"the model takes {need} channels, the picture has {len(pixels_CHW)}"
                 )
-        yield from averager.probabilities(pictures, sizes)
+        found = averager.probabilities(pictures, sizes)
+        if how.refine == "none":
+            yield from found
+            return
+        if not has_background(self.info):
+            raise SegzooError(
+                f"--refine {how.refine}: the model has no background, its classes are "
+                f"{', '.join(self.info.classes)}",
+                "it sharpens the edge between the background and everything else",
+            )
+        for pixels_CHW, probability_KHW in zip(pictures, found, strict=True):
+            yield refined(probability_KHW, pixels_CHW, how.refine)
 
     def _channels(self, pixels_CHW: Tensor) -> Tensor:
         need, came = int(self.info.model["in_channels"]), pixels_CHW.shape[0]
@@ -187,6 +203,24 @@ class Segmenter:
         if need == 3 and came == 1:
             return pixels_CHW.expand(3, -1, -1)
         return pixels_CHW
+
+
+def refined(probability_KHW: Tensor, pixels_CHW: Tensor, how: str) -> Tensor:
+    """Return probability_KHW with the first class's brought to the photograph's edges.
+
+    The other classes keep their shares in what is not the first one. Raises SegzooError for
+    pictures that are no uint8 photographs of 1 or 3 channels.
+    """
+    size = (probability_KHW.shape[1], probability_KHW.shape[2])
+    if tuple(pixels_CHW.shape[-2:]) != size:
+        pixels_CHW = resize_image(pixels_CHW, size)
+    first_HW, others_KHW = probability_KHW[0], probability_KHW[1:]
+    alpha = refine(pixels_CHW.permute(1, 2, 0).numpy(), (1 - first_HW).cpu().numpy(), how)
+    alpha_HW = torch.from_numpy(alpha).to(first_HW.device)
+    total_HW = others_KHW.sum(0)
+    even = 1 / len(others_KHW)
+    shares_KHW = torch.where(total_HW > 0, others_KHW / total_HW.clamp(min=1e-30), even)
+    return torch.cat([1 - alpha_HW[None], shares_KHW * alpha_HW])
 
 
 def load(path: str | Path, *, device: str = "auto", precision: str = "auto") -> Segmenter:

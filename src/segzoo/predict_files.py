@@ -11,10 +11,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from segzoo.compose import Background, parse_background
 from segzoo.data.images import SUFFIXES, is_picture, read_image
 from segzoo.errors import SegzooError
 from segzoo.inference import Inference, saved_kinds
-from segzoo.predict import AS_TRAINED, Prediction, Segmenter, load
+from segzoo.predict import AS_TRAINED, Prediction, Segmenter, has_background, load
 from segzoo.store import atomic
 
 log = logging.getLogger("segzoo")
@@ -27,6 +28,7 @@ ENDINGS = {
     "cutout": "_cutout.png",
     "alpha": "_alpha.png",
     "probability": "_probability.npy",
+    "background": "_background.jpg",
 }
 
 Given = TypeVar("Given")
@@ -40,15 +42,18 @@ def predict_files(
     *,
     how: Inference = AS_TRAINED,
     save: str | Iterable[str] | None = None,
+    background: str | None = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> list[dict[str, str]]:
     """Segment pictures, and the pictures of folders, into `out`; what `segzoo predict` runs.
 
-    Writes what `save` names, by default the first three and for a model of mattes the alpha too:
+    Writes what `save` names, by default mask, overlay and where there is a background the cut-out,
+    for a model of mattes the alpha too:
     ``NAME_mask.png`` (class ids as a palette picture), ``NAME_overlay.jpg``, ``NAME_cutout.png``,
     ``NAME_alpha.png`` (8-bit grey, 255 = foreground) and ``NAME_probability.npy`` (float16
-    K x H x W), each at the picture's own, upright size; folders below a given folder are kept.
+    K x H x W), and with a `background`, a colour or a picture file, ``NAME_background.jpg`` before
+    it; each at the picture's own, upright size; folders below a given folder are kept.
     Pictures are read ahead and written behind the network. Returns the paths written for each
     picture. Raises SegzooError for a missing or unreadable picture; what comes before it is
     written and stays.
@@ -58,14 +63,16 @@ def predict_files(
         raise SegzooError(
             f"no pictures in {', '.join(map(str, pictures))}", f"readable: {_listed_suffixes()}"
         )
-    saved_kinds(save, "labels")  # A mistyped kind is told before the model is built.
+    saved_kinds(save)  # A mistyped kind is told before the model is built.
+    behind = None if background is None else parse_background(background)
     segmenter = load(weights, device=device, precision=precision)
-    kinds = saved_kinds(save, segmenter.info.target)
+    info = segmenter.info
+    kinds = saved_kinds(save, alpha=info.target == "alpha", background=has_background(info))
 
     def write(done: tuple[Path, Path, Tensor, Prediction]) -> dict[str, str]:
         path, target, pixels_CHW, prediction = done
         image = Image.fromarray(pixels_CHW.permute(1, 2, 0).numpy())
-        files = _write(prediction, image, target, kinds)
+        files = _write(prediction, image, target, kinds, behind)
         return {"picture": str(path), **{kind: str(file) for kind, file in files.items()}}
 
     with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(WRITERS) as writers:
@@ -149,7 +156,11 @@ def _outputs(found: Iterable[tuple[Path, Path]], out: Path) -> list[tuple[Path, 
 
 
 def _write(
-    prediction: Prediction, image: Image.Image, target: Path, kinds: Iterable[str]
+    prediction: Prediction,
+    image: Image.Image,
+    target: Path,
+    kinds: Iterable[str],
+    behind: Background | None,
 ) -> dict[str, Path]:
     """Write what `kinds` names beside `target`, one after another; returns the paths."""
     make: dict[str, Callable[[], Image.Image]] = {
@@ -158,6 +169,9 @@ def _write(
         "cutout": lambda: prediction.cutout(image),
         "alpha": prediction.alpha_image,
     }
+    if behind is not None:
+        make["background"] = lambda: prediction.before(image, behind)
+        kinds = (*kinds, "background")
     files: dict[str, Path] = {}
     for kind in kinds:
         files[kind] = target.with_name(target.name + ENDINGS[kind])

@@ -33,6 +33,9 @@ Window = Annotated[
 Overlap = Annotated[
     float, typer.Option(help="share of a window that the next one sees again, 0 to 0.9")
 ]
+Refine = Annotated[
+    str, typer.Option(help="sharpen the edge with the photograph: none, guided or matting")
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="pictures, or windows, at once")]
 
 
@@ -60,6 +63,7 @@ def evaluate_command(
     scales: Scales = "1",
     window: Window = None,
     overlap: Overlap = 0.5,
+    refine: Refine = "none",
     batch_size: BatchSize = 8,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -68,7 +72,13 @@ def evaluate_command(
     """Score a model on a split of a data set."""
     # Before torch is imported, which takes seconds: a mistyped flag is told at once.
     how = Inference(
-        size=size, flip=flip, scales=scales, window=window, overlap=overlap, batch_size=batch_size
+        size=size,
+        flip=flip,
+        scales=scales,
+        window=window,
+        overlap=overlap,
+        refine=refine,
+        batch_size=batch_size,
     )
     from segzoo.evaluate import evaluate_weights
 
@@ -121,8 +131,15 @@ def predict_command(
     save: Annotated[
         str | None,
         typer.Option(
-            help="what to write, of mask, overlay, cutout, alpha, probability; default: the first "
-            "three, and alpha for a model of mattes"
+            help="what to write, of mask, overlay, cutout, alpha, probability; default: mask and "
+            "overlay, cutout where there is a background, alpha for a model of mattes"
+        ),
+    ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            help="put the foreground before this, as NAME_background.jpg too: a colour, white, "
+            "#00ff00 or 0,128,255, or a picture"
         ),
     ] = None,
     size: Size = None,
@@ -130,21 +147,35 @@ def predict_command(
     scales: Scales = "1",
     window: Window = None,
     overlap: Overlap = 0.5,
+    refine: Refine = "none",
     batch_size: BatchSize = 8,
     device: Device = "auto",
     precision: Precision = "auto",
     json: AsJson = False,
 ) -> None:
-    """Segment pictures of any size: writes a mask, an overlay and a transparent cut-out each."""
+    """Segment pictures of any size: writes masks, overlays, cut-outs, and other backgrounds."""
     how = Inference(
-        size=size, flip=flip, scales=scales, window=window, overlap=overlap, batch_size=batch_size
+        size=size,
+        flip=flip,
+        scales=scales,
+        window=window,
+        overlap=overlap,
+        refine=refine,
+        batch_size=batch_size,
     )
-    saved_kinds(save, "labels")
+    saved_kinds(save)
     from segzoo.predict_files import predict_files
 
     with contextlib.redirect_stdout(sys.stderr):
         written = predict_files(
-            weights, pictures, out, how=how, save=save, device=device, precision=precision
+            weights,
+            pictures,
+            out,
+            how=how,
+            save=save,
+            background=background,
+            device=device,
+            precision=precision,
         )
     if json:
         print_json(written)
