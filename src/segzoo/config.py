@@ -31,13 +31,13 @@ class RunConfig:
     root: str | None = option(None, "folder of the data set")
     sample: bool = option(False, "train on a small generated stand-in of the data set")
     recipe: str = option("default", "named settings to start from: default, fast, best, tutorial")
-    epochs: int = option(30, "passes over the training pictures", minimum=1)
+    epochs: int = option(20, "passes over the training pictures", minimum=1)
     minutes: float = option(
         0.0,
         "train for about this long instead: --epochs is set by the time that the first two took",
         minimum=0,
     )
-    batch_size: int = option(8, "pictures per step", minimum=1)
+    batch_size: int = option(4, "pictures per step", minimum=1)
     size: Size = option((256, 256), "height x width that pictures are resized to: 256 or 192x256")
     normalize: Literal["auto", "imagenet", "half", "unit"] = option(
         "auto",
@@ -54,7 +54,7 @@ class RunConfig:
     aux_weight: float = option(0.4, "weight of a model's auxiliary output", minimum=0)
     optimizer: str = option("adamw", "adam, adamw, sgd, or any optimizer of timm by name")
     lr: float = option(1e-3, "peak learning rate", minimum=0)
-    encoder_lr: float = option(1.0, "learning rate of a pretrained encoder, times --lr", minimum=0)
+    encoder_lr: float = option(0.3, "learning rate of a pretrained encoder, times --lr", minimum=0)
     layer_decay: float = option(
         1.0,
         "learning rate of each block of a pretrained encoder, times that of the block after it; "
