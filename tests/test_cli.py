@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import run_segzoo
+from helpers import run_here, run_segzoo
 from PIL import Image
 
 HEAVY = (
@@ -96,21 +96,21 @@ def test_train_evaluate_predict_inspect_compare(tmp_path, hk_root, photo):
     assert "epoch   1/1" in train.stdout
     assert f"weights: {run / 'best.safetensors'}" in train.stdout
     weights = str(run / "best.safetensors")
-    scored = run_segzoo("evaluate", weights, "--root", str(hk_root), "--json")
+    scored = run_here("evaluate", weights, "--root", str(hk_root), "--json")
     assert json.loads(scored.stdout)["pictures"] == 4
-    assert "mean_iou" in run_segzoo("evaluate", weights, "--root", str(hk_root)).stdout
+    assert "mean_iou" in run_here("evaluate", weights, "--root", str(hk_root)).stdout
     predicted = run_segzoo("predict", weights, str(photo), "-o", str(tmp_path / "out"), "--json")
     files = json.loads(predicted.stdout)[0]
     with Image.open(files["mask"]) as mask:
         assert mask.size == (101, 75)
-    assert json.loads(run_segzoo("inspect", weights, "--json").stdout)["threshold"] == 99
-    assert "segzoo-linknet/linknet" in run_segzoo("inspect", weights).stdout
-    more = run_segzoo("train", "--resume", str(run), "--epochs", "2", "--json")
+    assert json.loads(run_here("inspect", weights, "--json").stdout)["threshold"] == 99
+    assert "segzoo-linknet/linknet" in run_here("inspect", weights).stdout
+    more = run_here("train", "--resume", str(run), "--epochs", "2", "--json")
     assert json.loads(more.stdout)["epochs"] == 2
     assert "epoch   2/2" in more.stderr
-    compared = run_segzoo("compare", str(run), str(run), "--json")
+    compared = run_here("compare", str(run), str(run), "--json")
     assert [record["epochs"] for record in json.loads(compared.stdout)] == [2, 2]
-    assert "images_per_second" in run_segzoo("compare", str(run)).stdout
+    assert "images_per_second" in run_here("compare", str(run)).stdout
 
 
 def test_python_m_segzoo_and_the_script_agree():
@@ -149,11 +149,9 @@ def test_errors_are_short_named_and_without_a_traceback(case, tmp_path, monkeypa
     words, expected = ERRORS[case]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    result = run_segzoo(
-        *(word.replace("{tmp}", str(tmp_path / "empty")) for word in words),
-        HOME=str(tmp_path),
-        XDG_DATA_HOME=str(tmp_path / "data-home"),
-    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data-home"))
+    result = run_here(*(word.replace("{tmp}", str(tmp_path / "empty")) for word in words))
     assert result.returncode == 2
     assert result.stderr.startswith("error: ")
     assert "Traceback" not in result.stderr

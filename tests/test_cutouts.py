@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import run_segzoo
+from helpers import run_here
 from PIL import Image
 
 import segzoo
@@ -91,7 +91,7 @@ def test_the_command_writes_another_background(trained, tmp_path):
     Image.new("RGB", (40, 90), (0, 0, 255)).save(tmp_path / "blue.png")
     for background in ("#0000ff", str(tmp_path / "blue.png")):
         out = tmp_path / f"out{len(background)}"
-        done = run_segzoo(
+        done = run_here(
             "predict", str(trained.weights), str(tmp_path / "a.png"), "-o", str(out),
             "--save", "alpha", "--background", background, "--refine", "guided", "--json",
         )  # fmt: skip
@@ -112,7 +112,7 @@ def test_what_cannot_be_is_said_at_once(trained, folder_root, tmp_path):
         (["--refine", "guide"], "--refine takes guided, matting, none, not `guide`"),
         (["--background", "whit"], "--background: `whit` is neither a colour nor"),
     ):
-        done = run_segzoo("predict", weights, str(tmp_path), "-o", str(tmp_path / "o"), *words)
+        done = run_here("predict", weights, str(tmp_path), "-o", str(tmp_path / "o"), *words)
         assert done.returncode == 2
         assert message in " ".join(done.stderr.split())
         assert "Traceback" not in done.stderr

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from helpers import run_segzoo
+from helpers import run_here
 from PIL import Image, ImageEnhance
 
 from segzoo.data.opening import DataSource
@@ -124,17 +124,17 @@ def test_the_preview_shows_every_picture_and_its_changes(split_root, tmp_path):
 
 def test_the_commands_print_and_exit_by_what_they_find(split_root, tmp_path):
     root = ("--root", str(split_root))
-    stats = run_segzoo("data", "stats", "folder", *root)
+    stats = run_here("data", "stats", "folder", *root)
     assert "class_1" in stats.stdout and "80x96 to 80x96" in stats.stdout
-    assert json.loads(run_segzoo("data", "stats", "folder", *root, "--json").stdout)["val"]
-    sound = run_segzoo("data", "check", "folder", *root)
+    assert json.loads(run_here("data", "stats", "folder", *root, "--json").stdout)["val"]
+    sound = run_here("data", "check", "folder", *root)
     assert (sound.returncode, sound.stdout) == (0, "nothing wrong was found\n")
     shutil.copy(split_root / "images/train/3.png", split_root / "images/val/again.png")
     shutil.copy(split_root / "masks/train/3.png", split_root / "masks/val/again.png")
-    found = run_segzoo("data", "check", "folder", *root)
+    found = run_here("data", "check", "folder", *root)
     assert found.returncode == 1
     assert "1 leak" in found.stdout
     out = str(tmp_path / "sheet.png")
-    assert run_segzoo("data", "preview", "folder", *root, "-o", out, "--size", "40").returncode == 0
-    wrong = run_segzoo("data", "preview", "folder", *root, "-o", out, "--augment", "stronk")
+    assert run_here("data", "preview", "folder", *root, "-o", out, "--size", "40").returncode == 0
+    wrong = run_here("data", "preview", "folder", *root, "-o", out, "--augment", "stronk")
     assert "did you mean `strong`" in wrong.stderr

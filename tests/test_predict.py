@@ -25,7 +25,8 @@ def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "run"
     return segzoo.fit(
         model="unet", data="hk", sample=True, size=64, epochs=20, workers=0, out=out, lr=1e-2,
-        model_options={"width": 8, "depth": 4, "norm": "batch"}, precision="fp32", progress=False,
+        batch_size=8, model_options={"width": 8, "depth": 4, "norm": "batch"}, precision="fp32",
+        progress=False,
     )  # fmt: skip
 
 

@@ -30,9 +30,9 @@ def test_every_pair_of_hk_can_be_read():
 
 def test_a_small_network_learns_people(tmp_path):
     result = segzoo.fit(
-        model="unet", data="hk", root=SHARED_DATA / "hk", size=64, epochs=8, lr=3e-3, workers=2,
-        model_options={"width": 8, "depth": 4, "norm": "batch"}, out=tmp_path / "run",
-        progress=False,
+        model="unet", data="hk", root=SHARED_DATA / "hk", size=64, epochs=8, lr=3e-3, workers=0,
+        batch_size=8, model_options={"width": 8, "depth": 4, "norm": "batch"},
+        out=tmp_path / "run", progress=False,
     )  # fmt: skip
     assert result.scores["test"]["iou/person"] > 0.6
 
