@@ -74,7 +74,8 @@ def test_new_processes_give_the_same_logits_bit_for_bit(trained, tmp_path):
             found.append(load_file(tmp_path / name)["logits"])
         assert torch.equal(*found)
         # After hundreds of other tests this process has been seen to round differently by one ulp.
-        torch.testing.assert_close(found[0], here, rtol=1e-5, atol=1e-6)
+        ulp = 1e-6 if precision == "fp32" else 2e-2
+        torch.testing.assert_close(found[0], here, rtol=ulp, atol=ulp)
 
 
 def test_the_file_holds_the_plugins_own_state_dict(trained):
