@@ -15,11 +15,6 @@ from segzoo.errors import SegzooError
 RED, BLUE = (200, 40, 30), (20, 60, 220)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _pymatting():
-    pytest.importorskip("pymatting")
-
-
 def mixed(height=60, width=80):
     """Return a red disc with a soft edge before blue, and its true alpha."""
     y, x = np.mgrid[:height, :width]

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -14,11 +17,6 @@ EDGE = 43
 WAYS = [how for how in REFINEMENTS if how != "none"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _pymatting():
-    pytest.importorskip("pymatting")
-
-
 def halves(height=90, width=90, noise=4):
     """Return a dark half left of EDGE and a bright one with the foreground, and its alpha."""
     noisy = np.random.default_rng(0).normal(0, noise, (height, width, 3))
@@ -32,6 +30,19 @@ def blurred(alpha, size=24):
     whole = torch.from_numpy(alpha)[None, None]
     small = functional.interpolate(whole, (size, size), mode="area")
     return functional.interpolate(small, alpha.shape, mode="bilinear")[0, 0].numpy()
+
+
+def test_torch_keeps_its_number_of_threads():
+    code = (
+        "import torch\n"
+        "from segzoo.refine import load_pymatting\n"
+        "torch.set_num_threads(3)\n"
+        "image, alpha = torch.zeros(9, 9, 3).numpy(), torch.ones(9, 9).numpy()\n"
+        "load_pymatting().estimate_foreground_ml(image, alpha)\n"
+        "print(torch.get_num_threads())\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert told.stdout == "3\n", told.stderr
 
 
 def error(found, truth):

@@ -54,7 +54,7 @@ def test_the_header_says_what_the_design_lists(trained):
     assert info.segzoo == segzoo.__version__
 
 
-def test_new_processes_give_the_same_logits_bit_for_bit(trained, tmp_path):
+def test_a_new_process_gives_the_same_logits_bit_for_bit(trained, tmp_path):
     images = torch.randint(0, 256, (2, 3, 50, 70), dtype=torch.uint8)
     for precision in ("fp32", "bf16"):
         here = segzoo.load(trained.weights, device="cpu", precision=precision).logits(images)
@@ -67,15 +67,9 @@ def test_new_processes_give_the_same_logits_bit_for_bit(trained, tmp_path):
             "logits = model.logits(load_file(sys.argv[2])['images']).contiguous()\n"
             "save_file({'logits': logits}, sys.argv[3])\n"
         )
-        found = []
-        for name in ("one.safetensors", "two.safetensors"):
-            words = [trained.weights, tmp_path / "in.safetensors", tmp_path / name]
-            subprocess.run([sys.executable, "-c", code, *map(str, words), precision], check=True)
-            found.append(load_file(tmp_path / name)["logits"])
-        assert torch.equal(*found)
-        # After hundreds of other tests this process has been seen to round differently by one ulp.
-        ulp = 1e-6 if precision == "fp32" else 2e-2
-        torch.testing.assert_close(found[0], here, rtol=ulp, atol=ulp)
+        words = [trained.weights, tmp_path / "in.safetensors", tmp_path / "out.safetensors"]
+        subprocess.run([sys.executable, "-c", code, *map(str, words), precision], check=True)
+        assert torch.equal(load_file(tmp_path / "out.safetensors")["logits"], here)
 
 
 def test_the_file_holds_the_plugins_own_state_dict(trained):

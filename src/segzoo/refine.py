@@ -72,9 +72,14 @@ def matched(pixels: NDArray[np.generic], alpha: NDArray[np.generic]) -> tuple[Pi
 
 
 def load_pymatting() -> ModuleType:
-    """Return the package pymatting; SegzooError where it is missing. Its import takes 1.5 s."""
+    """Return the package pymatting; SegzooError where it is missing. Its import takes 1.5 s.
+
+    The import loads numba, which gives OpenMP in the calling thread as many threads as there are
+    cores; torch's number is put back.
+    """
     if "pymatting" not in sys.modules:
         log.info("loading pymatting: the first time on a machine it compiles, about a minute")
+    threads = torch.get_num_threads()
     try:
         import pymatting
     except ModuleNotFoundError as error:
@@ -84,6 +89,7 @@ def load_pymatting() -> ModuleType:
             "cut-outs, backgrounds and `--refine matting` need pymatting, which is not installed",
             "`pip install pymatting`",
         ) from error
+    torch.set_num_threads(threads)
     return pymatting
 
 
