@@ -4,9 +4,11 @@ import json
 import tomllib
 
 import pytest
+import torch
 
+from segzoo.evaluate import evaluate_weights
+from segzoo.metrics import MetricSet
 from segzoo.train.fit import fit
-from segzoo.train.loop import averaged
 
 TINY = {
     "model": "linknet", "data": "hk", "size": 32, "batch_size": 4, "model_options": {"width": 4},
@@ -19,33 +21,81 @@ def scores(folder):
     return [line["val"]["mean_iou"] for line in lines]
 
 
-def test_the_average_over_epochs():
-    assert averaged([1.0, 0.0, 0.0], 0.5) == [1.0, 0.5, 0.25]
-    assert averaged([0.3, 0.9, 0.1], 0.0) == [0.3, 0.9, 0.1]
+@pytest.fixture
+def scripted(monkeypatch):
+    """Have the epochs score what a list says, each with a standard error of 0.1."""
+
+    def script(*values):
+        given = iter(values)
+
+        def score(*_, **__):
+            return {"loss": 0.5, "mean_iou": next(given)}
+
+        monkeypatch.setattr("segzoo.train.loop.score", score)
+        monkeypatch.setattr("segzoo.metrics.MetricSet.standard_error", lambda *_: 0.1)
+
+    return script
 
 
-def test_a_lucky_epoch_is_not_chosen(hk_root, tmp_path, monkeypatch):
-    lucky = iter([0.5, 0.9, 0.6, 0.7, 0.75, 0.8] * 2)
-
-    def score(*_, **__):
-        return {"loss": 0.5, "mean_iou": next(lucky)}
-
-    monkeypatch.setattr("segzoo.train.loop.score", score)
-    how = {**TINY, "root": hk_root, "epochs": 6, "eval_splits": ("val",), "lr": 0.0}
-    smooth = fit(**how, smooth_monitor=0.5, out=tmp_path / "a")
-    assert (smooth.best_epoch, smooth.best_score) == (6, 0.8)
-    assert fit(**how, smooth_monitor=0.0, out=tmp_path / "b").best_epoch == 2
+HOW = {**TINY, "eval_splits": ("val",), "lr": 0.0}
 
 
-def test_a_resumed_run_averages_over_the_epochs_before(hk_root, tmp_path):
+@pytest.mark.parametrize(
+    ("tolerance", "best_epoch", "score"), [(1.0, 4, 0.82), (2.0, 5, 0.75), (0.0, 2, 0.9)]
+)
+def test_a_later_epoch_is_kept_within_the_error(
+    hk_root, tmp_path, scripted, tolerance, best_epoch, score
+):
+    # Each within the error of the one before: what counts is the distance from the best of all.
+    scripted(0.5, 0.9, 0.85, 0.82, 0.75)
+    how = {**HOW, "root": hk_root, "epochs": 5, "out": tmp_path / "run"}
+    result = fit(**how, tolerance=tolerance)
+    assert (result.best_epoch, result.best_score) == (best_epoch, score)
+
+
+def test_patience_counts_from_the_best_score(hk_root, tmp_path, scripted):
+    scripted(0.5, 0.9, 0.85, 0.86, 0.87)
+    how = {**HOW, "root": hk_root, "epochs": 5, "out": tmp_path / "run"}
+    result = fit(**how, patience=2)
+    assert (result.epochs, result.best_epoch, result.stopped_early) == (4, 4, True)
+
+
+def test_the_error_is_that_of_the_monitored_score(hk_root, tmp_path):
+    how = {**TINY, "root": hk_root, "epochs": 1, "out": tmp_path / "run"}
+    result = fit(**how, data_options={"val": 0.4})
+    (record,) = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    scored = evaluate_weights(result.weights, split="val")
+    low, high = scored["intervals"]["mean_iou"]
+    assert record["monitor_error"] == pytest.approx((high - low) / 3.92, rel=0.4)
+
+
+def test_a_single_picture_gives_no_error():
+    metrics = MetricSet("", classes=("a", "b"), ignore_index=None, target="labels", each=True)
+    metrics.start()
+    metrics.update(torch.rand(1, 2, 8, 8), torch.randint(0, 2, (1, 8, 8)))
+    metrics.compute()
+    assert metrics.standard_error("mean_iou") == 0.0
+
+
+def test_the_error_of_pixel_accuracy_is_the_textbooks():
+    torch.manual_seed(0)
+    metrics = MetricSet("", classes=("a", "b"), ignore_index=None, target="labels", each=True)
+    metrics.start()
+    right_N = torch.rand(400) < 0.7  # each picture of one pixel: right, or wrong
+    logits_BKHW = torch.stack([right_N, ~right_N], 1)[..., None, None].float()
+    metrics.update(logits_BKHW, torch.zeros(400, 1, 1, dtype=torch.long))
+    share = metrics.compute()["pixel_accuracy"]
+    expected = (share * (1 - share) / 400) ** 0.5
+    assert metrics.standard_error("pixel_accuracy") == pytest.approx(expected, rel=0.15)
+
+
+def test_a_resumed_run_chooses_as_the_whole_one(hk_root, tmp_path):
     how = {**TINY, "root": hk_root, "lr": 1e-2, "schedule": "constant", "ema": 0.0}
     whole = fit(**how, epochs=5, out=tmp_path / "a")
     fit(**how, epochs=3, out=tmp_path / "b")
     resumed = fit(resume=tmp_path / "b", epochs=5, progress=False)
     assert (resumed.best_epoch, resumed.best_score) == (whole.best_epoch, whole.best_score)
-    best = max(range(5), key=averaged(scores(tmp_path / "a"), 0.8).__getitem__)
-    assert whole.best_epoch == best + 1
-    assert whole.best_score == scores(tmp_path / "a")[best]
+    assert whole.best_score == scores(tmp_path / "a")[whole.best_epoch - 1]
 
 
 def test_minutes_set_the_epochs_and_the_schedule(hk_root, tmp_path, monkeypatch):

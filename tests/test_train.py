@@ -19,7 +19,7 @@ from segzoo.train.optim import WeightAverage, lr_factor
 TINY = {
     "model": "linknet", "data": "hk", "size": 64, "epochs": 3, "batch_size": 4,
     "model_options": {"width": 4}, "precision": "fp32", "workers": 0, "progress": False,
-    "smooth_monitor": 0.0,
+    "tolerance": 0.0,
 }  # fmt: skip
 
 

@@ -65,7 +65,14 @@ class RunConfig:
     freeze_epochs: int = option(
         0, "epochs at the start in which a pretrained encoder is left as it is", minimum=0
     )
-    weight_decay: float = option(1e-2, "weight decay (not on norms and biases)", minimum=0)
+    drop_path: float = option(
+        0.2,
+        "stochastic depth: largest share of the pictures for which a block of a pretrained encoder "
+        "is left out in training, where it is one of timm's",
+        minimum=0,
+        maximum=0.9,
+    )
+    weight_decay: float = option(5e-2, "weight decay (not on norms and biases)", minimum=0)
     schedule: str = option("cosine", "learning rate over time: step, cosine, poly, constant")
     step_epochs: float = option(7, "epochs between two steps of the step schedule", minimum=0.01)
     step_gamma: float = option(0.1, "factor of each step of the step schedule", minimum=0)
@@ -74,12 +81,11 @@ class RunConfig:
     accumulate: int = option(1, "batches per optimizer step", minimum=1)
     ema: float = option(0.99, "decay of the averaged weights; 0 = off", minimum=0, maximum=1)
     monitor: str = option("auto", "score that chooses the best weights; auto: mean_iou or mad")
-    smooth_monitor: float = option(
-        0.8,
-        "decay of the monitored score's average over epochs, which is what chooses the best "
-        "weights; 0 = the score itself",
+    tolerance: float = option(
+        1.0,
+        "standard errors over the pictures by which a later epoch may score below the best one "
+        "and still take its place; 0 = never",
         minimum=0,
-        maximum=0.99,
     )
     metrics: str = option(
         "", "further metrics, comma separated: overlap, boundary, matting, or a plugin's"

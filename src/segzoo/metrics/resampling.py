@@ -65,6 +65,24 @@ def intervals(
     return found
 
 
+def standard_errors(
+    scores_of: ScoresOf, sums_NS: Tensor, *, replicates: int = 200, seed: int = 0
+) -> dict[str, float]:
+    """Return the bootstrap standard error of each score that every replicate has.
+
+    That is the standard deviation over the replicates; 200 are enough for it (Efron & Tibshirani,
+    1993, section 6.4). Of a single picture there is none.
+    """
+    if len(sums_NS) < 2:
+        return {}
+    found = scores_of(resampled_sums(sums_NS, replicates, seed))
+    return {
+        name: float(values_R.double().std())
+        for name, values_R in found.items()
+        if not values_R.isnan().any()
+    }
+
+
 def class_mean(values_RK: Tensor) -> Tensor:
     """Return the mean over the classes that have a value, R; nan where none has one."""
     # Without the columns of nan a sum adds in the order of `values[there].mean()`, to the bit.

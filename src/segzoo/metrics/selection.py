@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segzoo.errors import SegzooError
 from segzoo.metrics.pictures import PictureScores
-from segzoo.metrics.resampling import ScoresOf, intervals
+from segzoo.metrics.resampling import ScoresOf, intervals, standard_errors
 from segzoo.options import make_options
 from segzoo.plugins import get_registry
 from segzoo.specs import MetricSpec, target_kinds
@@ -130,6 +130,14 @@ class MetricSet:
         for scores_of, sums_NS in self._additive():
             found |= intervals(scores_of, sums_NS)
         return found
+
+    def standard_error(self, name: str) -> float:
+        """Return the standard error of a score over the pictures, 0 where it cannot be known."""
+        for scores_of, sums_NS in self._additive():
+            errors = standard_errors(scores_of, sums_NS)
+            if name in errors:
+                return errors[name]
+        return 0.0
 
     def _additive(self) -> Iterator[tuple[ScoresOf, Tensor]]:
         for identity, parts_BS in self._sums_BS.items():

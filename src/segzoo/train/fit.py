@@ -23,10 +23,11 @@ from segzoo.metrics import MetricSet
 from segzoo.model import Preprocess, count_parameters, create_model, normalization
 from segzoo.store import write_json
 from segzoo.train.device import pick_device, pick_precision
+from segzoo.train.layers import drop_blocks
 from segzoo.train.loop import fit_run
 from segzoo.train.notify import Observers
 from segzoo.train.observers import standard_stream
-from segzoo.train.optim import WeightAverage, make_optimizer, make_schedule
+from segzoo.train.optim import WeightAverage, make_optimizer, make_schedule, pretrained_module
 from segzoo.train.run import Run, RunResult, save_config
 from segzoo.train.state import StateKeeper, load_state, state_path
 
@@ -133,6 +134,8 @@ def prepare(config: RunConfig, folder: Path) -> Run:
         num_classes=len(info.classes),
         options=config.model_options,
     )
+    if config.drop_path > 0 and (encoder := pretrained_module(model)):
+        drop_blocks(encoder, config.drop_path)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     mean, std = normalization(config.normalize, train.channels, model.network)
@@ -151,6 +154,7 @@ def prepare(config: RunConfig, folder: Path) -> Run:
         std=std,
         loss=loss,
         metrics=metrics,
+        eval_metrics=MetricSet(config.metrics, **how, each=True),
         optimizer=optimizer,
         schedule=make_schedule(optimizer, config, steps_per_epoch),
         scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),  # type: ignore[attr-defined]

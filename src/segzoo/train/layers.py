@@ -1,4 +1,4 @@
-"""How deep each parameter of an encoder lies, for learning rates that fall towards the input."""
+"""What depends on how deep a block of an encoder lies: learning rates, and being left out."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,9 +6,35 @@ from typing import Any
 
 import torch
 from torch import nn
+from torchvision.ops import StochasticDepth
 
 _BLOCK = re.compile(r".*?\d+(?:\.\d+)*(?=\.)")
 """The name of a block: up to its first numbers, as `layer1.0` of `layer1.0.downsample.0.weight`."""
+
+_SLOTS = ("drop_path", "drop_path1", "drop_path2")
+"""Where timm's blocks have their stochastic depth; None or an identity without one."""
+
+
+def drop_blocks(encoder: nn.Module, rate: float) -> int:
+    """Leave residual blocks out at random in training; return how many blocks may be left out.
+
+    Stochastic depth (Huang et al., ECCV 2016, https://arxiv.org/abs/1603.09382): of N blocks the
+    n-th, counted from 0, is left out for a picture with the probability rate * n / (N - 1), and
+    what it adds is divided by that of staying. Blocks are those of timm's networks; an encoder
+    that has rates of its own keeps them, and one without such blocks stays as it is.
+    """
+    blocks = [
+        (block, slots)
+        for block in encoder.modules()
+        if (slots := [slot for slot in _SLOTS if hasattr(block, slot)])
+    ]
+    present = [getattr(block, slot) for block, slots in blocks for slot in slots]
+    if any(value is not None and not isinstance(value, nn.Identity) for value in present):
+        return 0
+    for place, (block, slots) in enumerate(blocks):
+        for slot in slots:
+            setattr(block, slot, StochasticDepth(rate * place / max(len(blocks) - 1, 1), "row"))
+    return len(blocks)
 
 
 def layer_factors(encoder: nn.Module, decay: float) -> dict[int, float]:

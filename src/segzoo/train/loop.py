@@ -32,29 +32,32 @@ def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
         start = time.perf_counter()
         metrics = {"train": train_epoch(run)}
         train_seconds = time.perf_counter() - start
+        error = 0.0
         for split, batches in run.evals.items():
             metrics[split] = score(
                 run.deployed,
                 batches.epoch(0),
                 preprocess=run.preprocess,
                 loss=run.loss,
-                metrics=run.metrics,
+                metrics=run.eval_metrics,
                 target=run.info.target,
                 device=run.device,
                 precision=run.precision,
                 layout=memory_format(run.config.channels_last),
             )
+            if split == run.choosing_split:
+                error = run.eval_metrics.standard_error(run.monitor)
         run.epoch += 1
         run.seconds += time.perf_counter() - start
-        record(run, metrics, train_seconds, time.perf_counter() - start)
+        record(run, metrics, error, train_seconds, time.perf_counter() - start)
         if run.config.minutes > 0 and run.epoch <= 2:
             fit_to_time(run)
-        if is_best(run, metrics):
+        if to_be_kept(run):
             save_run_weights(run, metrics)
             observers.checkpoint_saved(run, run.epoch, run.best_path)
         observers.epoch_end(run, run.epoch, metrics)
         patience = run.config.patience
-        stopped_early = 0 < patience <= run.epoch - run.best_epoch
+        stopped_early = 0 < patience <= run.epoch - top_epoch(run)
         keeper.save(run, last=stopped_early or run.epoch == run.config.epochs)
     return result_of(run, stopped_early)
 
@@ -156,31 +159,40 @@ def batch_norm_error() -> Iterator[None]:
         ) from error
 
 
-def is_best(run: Run, metrics: dict[str, Scores]) -> bool:
-    """Say whether this epoch's monitored score is the best so far, and remember it.
+def to_be_kept(run: Run) -> bool:
+    """Say whether this epoch's weights replace those kept so far, and remember it.
 
-    Compared is an average over the epochs, s = d s + (1 - d) score with d `smooth_monitor`, as in
-    nnU-Net (Isensee et al., 2021): a few validation pictures would choose a lucky epoch.
+    They do unless their monitored score is more than `tolerance` standard errors below the best.
+    That is the one-standard-error rule (Breiman et al., Classification and Regression Trees, 1984,
+    section 3.4.3): among scores that some pictures cannot tell apart, what is known beforehand
+    decides, here that weights of a falling learning rate get better.
     """
-    scores = run.chosen_scores(metrics)
-    if run.monitor not in scores:
-        known = ", ".join(scores)
-        raise SegzooError(f"--monitor {run.monitor}: no such score", f"there is: {known}")
-    sign = 1 if run.metrics.higher_is_better.get(run.monitor, True) else -1
-    values = [sign * run.chosen_scores(epoch)[run.monitor] for epoch in run.history]
-    *before, now = averaged(values, run.config.smooth_monitor)
+    values = monitored(run)
+    *before, now = values
     if run.best_epoch and not now > max(before):
-        return False
-    run.best_score, run.best_epoch = scores[run.monitor], run.epoch
+        top = run.history[values.index(max(values))]
+        margin = run.config.tolerance * top["monitor_error"]
+        if margin == 0 or now < max(values) - margin:
+            return False
+    run.best_score, run.best_epoch = run.chosen_scores(run.history[-1])[run.monitor], run.epoch
     return True
 
 
-def averaged(values: list[float], decay: float) -> list[float]:
-    """Return the exponential average of the values up to each one, begun at the first."""
-    averages = values[:1]
-    for value in values[1:]:
-        averages.append(decay * averages[-1] + (1 - decay) * value)
-    return averages
+def top_epoch(run: Run) -> int:
+    """Return the number of the first epoch with the best monitored score."""
+    values = monitored(run)
+    return values.index(max(values)) + 1
+
+
+def monitored(run: Run) -> list[float]:
+    """Return the monitored score of every epoch, of changed sign where lower is better."""
+    known = run.chosen_scores(run.history[-1])
+    if run.monitor not in known:
+        raise SegzooError(
+            f"--monitor {run.monitor}: no such score", f"there is: {', '.join(known)}"
+        )
+    sign = 1 if run.eval_metrics.higher_is_better.get(run.monitor, True) else -1
+    return [sign * run.chosen_scores(epoch)[run.monitor] for epoch in run.history]
 
 
 def fit_to_time(run: Run) -> None:
@@ -192,13 +204,16 @@ def fit_to_time(run: Run) -> None:
     save_config(run.folder, run.config)
 
 
-def record(run: Run, metrics: dict[str, Scores], train_seconds: float, seconds: float) -> None:
-    """Add the epoch to the run's history."""
+def record(
+    run: Run, metrics: dict[str, Scores], error: float, train_seconds: float, seconds: float
+) -> None:
+    """Add the epoch to the run's history; `error` is the standard error of the monitored score."""
     run.history.append(
         {
             "epoch": run.epoch,
             "lr": float(run.optimizer.param_groups[0]["lr"]),
             **metrics,
+            "monitor_error": error,
             "seconds": round(seconds, 3),
             "images_per_second": round(run.images_done / train_seconds, 3),
         }

@@ -45,6 +45,7 @@ class Run:
     std: tuple[float, ...]
     loss: nn.Module
     metrics: MetricSet
+    eval_metrics: MetricSet
     optimizer: Optimizer
     schedule: LambdaLR
     scaler: torch.amp.GradScaler  # type: ignore[name-defined]
@@ -76,9 +77,14 @@ class Run:
         """Where the best weights are."""
         return self.folder / "best.safetensors"
 
-    def chosen_scores(self, metrics: dict[str, Scores]) -> Scores:
-        """Return the scores of the split that chooses the best weights."""
-        return metrics[next(iter(self.evals), "train")]
+    @property
+    def choosing_split(self) -> str:
+        """The split whose score chooses the best weights."""
+        return next(iter(self.evals), "train")
+
+    def chosen_scores(self, metrics: dict[str, Any]) -> Scores:
+        """Return the scores of that split, of an epoch's scores or its record in `history`."""
+        return metrics[self.choosing_split]
 
 
 @dataclass(frozen=True, kw_only=True)
