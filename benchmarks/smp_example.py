@@ -7,7 +7,7 @@ the last weights. What differs from it: the encoder is EfficientNet-Lite0 with t
 rows beside it have, and the epochs are as many as there is time for. Data, picture size and scoring
 are those of the rows beside it, by segzoo's reader and metrics::
 
-    python benchmarks/smp_example.py camvid DIR --minutes 10
+    python benchmarks/smp_example.py camvid DIR --size 180x240 --minutes 5
 """
 
 import argparse
@@ -23,13 +23,13 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from segzoo.config import Size, parse_size
 from segzoo.data.batches import Batches, finish_sample
 from segzoo.data.opening import DataSource
 from segzoo.data.sample import DataInfo, Sample
 from segzoo.metrics import MetricSet
 from segzoo_encoder_lite0.weights import load
 
-SIZES = {"hk": (256, 256), "camvid": (360, 480)}
 SPLITS = {"hk": (("train", "val"), "test"), "camvid": (("train",), "val")}
 IGNORE = 255
 
@@ -66,21 +66,23 @@ class Pictures(Dataset[tuple[Tensor, Tensor]]):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", choices=sorted(SIZES))
+    parser.add_argument("data", choices=sorted(SPLITS))
     parser.add_argument("root")
+    parser.add_argument("--size", default="256x256")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--architecture", default="Unet")
     given = parser.parse_args()
-    print(json.dumps(train(given.data, given.root, given.minutes, given.architecture), indent=2))
+    done = train(given.data, given.root, parse_size(given.size), given.minutes, given.architecture)
+    print(json.dumps(done, indent=2))
 
 
-def train(data: str, root: str, minutes: float, architecture: str) -> dict[str, Any]:
+def train(data: str, root: str, size: Size, minutes: float, architecture: str) -> dict[str, Any]:
     """Train for some minutes, and return the scores."""
     torch.manual_seed(0)
     source = DataSource(data, root=root)
     train_splits, test_split = SPLITS[data]
     parts, test = [source.split(split) for split in train_splits], source.split(test_split)
-    info, size = source.info(parts[0]), SIZES[data]
+    info = source.info(parts[0])
     loader = DataLoader(
         Pictures(parts, info, size), batch_size=8, shuffle=True, num_workers=2,
         persistent_workers=True, drop_last=True,
