@@ -1,5 +1,6 @@
 """Which epoch's weights are kept, and how many epochs there are."""
 
+import itertools
 import json
 import tomllib
 
@@ -108,6 +109,15 @@ def test_minutes_set_the_epochs_and_the_schedule(hk_root, tmp_path, monkeypatch)
     assert 80 <= result.seconds <= 120
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     assert lines[-1]["lr"] == pytest.approx(0, abs=1e-9), "the cosine ends with the run"
+
+
+def test_a_slow_epoch_does_not_cost_the_run_its_time(hk_root, tmp_path, monkeypatch):
+    # The second epoch takes five times as long as the others.
+    steps = itertools.chain([5.0] * 4, [25.0] * 3, itertools.repeat(5.0))
+    now = itertools.accumulate(steps)
+    monkeypatch.setattr("segzoo.train.loop.time.perf_counter", lambda: next(now))
+    result = fit(**TINY, root=hk_root, minutes=5, epochs=100, out=tmp_path / "run")
+    assert 0.8 * 300 <= result.seconds <= 300
 
 
 def test_minutes_too_few_for_an_epoch_train_one(hk_root, tmp_path):

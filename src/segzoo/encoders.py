@@ -118,6 +118,17 @@ class OverEncoder(nn.Module):
         self.saved_options = dataclasses.asdict(options) | {"encoder_weights": None}
 
 
+def logit_gain(weights: int) -> float:
+    """Return what to multiply logits by that are sums of so few `weights` times a feature.
+
+    Adam moves a weight by about the learning rate a step, whatever its gradient, so the number of
+    weights behind a logit says how fast it can grow; that of 576 is what this brings it to. With
+    EfficientNet-Lite0 on CamVid at 120 x 160, `unet` had a mean IoU of 0.56 after 12 epochs of 92
+    steps with its 144 weights and no gain, and 0.61 with a gain of 4.
+    """
+    return max(1.0, 576 / weights)
+
+
 def _levels(name: str, finest: int, coarsest: int, owner: str) -> tuple[int, ...]:
     """Return the indices of timm's features at these reductions, where they exist."""
     with torch.device("meta"):  # which allocates nothing

@@ -8,6 +8,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Iterator
+from statistics import mean
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
         run.epoch += 1
         run.seconds += time.perf_counter() - start
         record(run, metrics, error, train_seconds, time.perf_counter() - start)
-        if run.config.minutes > 0 and run.epoch <= 2:
+        if run.config.minutes > 0:
             fit_to_time(run)
         if to_be_kept(run):
             save_run_weights(run, metrics)
@@ -196,9 +197,14 @@ def monitored(run: Run) -> list[float]:
 
 
 def fit_to_time(run: Run) -> None:
-    """Set the epochs to as many as the minutes allow, by the time of the epoch just done."""
+    """Set the epochs to as many as the minutes allow, by the time of those done but the first.
+
+    The first one reads the pictures besides. Done after each epoch, because a machine that has
+    other work for a while would otherwise be given too few, or the run too long.
+    """
     left = run.config.minutes * 60 - run.seconds
-    more = max(0, int(left / run.history[-1]["seconds"]))
+    seconds = [record["seconds"] for record in run.history]
+    more = max(0, int(left / mean(seconds[1:] or seconds)))
     run.config = dataclasses.replace(run.config, epochs=run.epoch + more)
     reschedule(run.schedule, run.config, run.steps_per_epoch)
     save_config(run.folder, run.config)

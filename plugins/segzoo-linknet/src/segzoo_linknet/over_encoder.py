@@ -12,9 +12,12 @@ import itertools
 
 from torch import Tensor, nn
 
-from segzoo.encoders import OverEncoder
+from segzoo.encoders import OverEncoder, logit_gain
 from segzoo_linknet.network import DecoderBlock, conv_block, deconv_block
 from segzoo_linknet.plugin import LinkNetOptions
+
+NARROWEST = 32
+"""Channels at half the size, as many as in the paper, where the encoder has fewer to begin with."""
 
 
 class LinkNetOverEncoder(OverEncoder):
@@ -26,12 +29,12 @@ class LinkNetOverEncoder(OverEncoder):
         blocks = [DecoderBlock(*pair) for pair in itertools.pairwise(coarse)]
         first = coarse[-1]
         self.decoder = nn.ModuleList([*blocks, DecoderBlock(first, first, factor=1)])
-        half = max(1, first // 2)
-        self.classifier = nn.Sequential(
-            deconv_block(first, half),
-            conv_block(half, half),
-            nn.ConvTranspose2d(half, num_classes, 2, stride=2),
-        )
+        half = max(NARROWEST, first // 2)
+        last = nn.ConvTranspose2d(half, num_classes, 2, stride=2)
+        self.gain = logit_gain(half)
+        nn.init.normal_(last.weight, std=half**-0.5 / self.gain)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.classifier = nn.Sequential(deconv_block(first, half), conv_block(half, half), last)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return logits_BKHW for images whose H and W are multiples of `stride`."""
@@ -40,4 +43,4 @@ class LinkNetOverEncoder(OverEncoder):
             features_BCHW = block(features_BCHW)
             if skips:
                 features_BCHW = features_BCHW + skips.pop()
-        return self.classifier(features_BCHW)
+        return self.gain * self.classifier(features_BCHW)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segzoo.encoders import OverEncoder
+from segzoo.encoders import OverEncoder, logit_gain
 from segzoo_unet.network import Pair, initialise
 from segzoo_unet.plugin import UNetOptions
 
@@ -56,10 +56,12 @@ class UNetOverEncoder(OverEncoder):
             self.ups.append(enlarge)
             self.decoder.append(Pair(enlarge.channels + skip, width, norm))
             channels, reduction = width, target
-        self.head = nn.Conv2d(channels, num_classes, 1)
+        self.head = nn.Conv2d(channels, num_classes, 3, padding=1)
         for module in (self.ups, self.decoder, self.head):
             module.apply(initialise)
-        nn.init.normal_(self.head.weight, std=0.1 * channels**-0.5)
+        weights = 9 * channels
+        self.gain = logit_gain(weights)
+        nn.init.normal_(self.head.weight, std=weights**-0.5 / self.gain)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return logits_BKHW for images whose H and W are multiples of `stride`."""
@@ -69,4 +71,4 @@ class UNetOverEncoder(OverEncoder):
             if skips:
                 features_BCHW = torch.cat([skips.pop(), features_BCHW], dim=1)
             features_BCHW = pair(features_BCHW)
-        return self.head(features_BCHW)
+        return self.gain * self.head(features_BCHW)
