@@ -84,7 +84,9 @@ def run_training(values: dict[str, Any]) -> None:
         # Before torch is imported, which takes seconds: a mistyped flag is told at once.
         config, settings = with_typed_options(make_config(settings, recipe=recipe, file=file)), {}
     from segzoo.train.fit import fit
+    from segzoo.train.memory import keep_freed_memory
 
+    keep_freed_memory()
     stream = sys.stderr if as_json else sys.stdout
     with contextlib.redirect_stdout(stream):  # what plugins print stays out of the JSON
         result = fit(config, resume=resume, stream=stream, **settings)
