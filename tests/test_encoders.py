@@ -7,7 +7,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from segzoo.encoders import make_encoder
+from segzoo.encoders import logit_gain, make_encoder
 from segzoo.errors import SegzooError
 from segzoo.model import create_model, normalization
 
@@ -173,3 +173,9 @@ def test_the_options_of_the_networks_exclude_what_has_no_meaning():
     ):
         with pytest.raises(SegzooError, match=message):
             create_model("unet", options={"encoder": SMALL, **options})
+
+
+def test_few_weights_and_many_classes_need_a_gain():
+    assert logit_gain(144, 2) == logit_gain(576, 2) == logit_gain(144, 1) == 1
+    assert logit_gain(144, 16) == pytest.approx(4)
+    assert logit_gain(32, 2) == pytest.approx(4.5)

@@ -6,6 +6,7 @@ Shapes: B batch, C channels, H height, W width; a reduction r is a feature map o
 import contextlib
 import dataclasses
 import logging
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,15 +119,18 @@ class OverEncoder(nn.Module):
         self.saved_options = dataclasses.asdict(options) | {"encoder_weights": None}
 
 
-def logit_gain(weights: int) -> float:
+def logit_gain(weights: int, num_classes: int) -> float:
     """Return what to multiply logits by that are sums of so few `weights` times a feature.
 
     Adam moves a weight by about the learning rate a step, whatever its gradient, so the number of
-    weights behind a logit says how fast it can grow; that of 576 is what this brings it to. With
-    EfficientNet-Lite0 on CamVid at 120 x 160, `unet` had a mean IoU of 0.56 after 12 epochs of 92
-    steps with its 144 weights and no gain, and 0.61 with a gain of 4.
+    weights behind a logit says how fast it can grow. More classes need larger logits to be told
+    apart. So this brings it to that of 144 weights for two classes, and of 144 more for every
+    doubling of the classes: more than it needs makes a network less exact. With the 144 weights
+    that `unet` has over EfficientNet-Lite0, a gain of 4 instead of none brought the mean IoU on the
+    11 classes of CamVid at 120 x 160 from 0.56 to 0.61 in 12 epochs; on portraits at 256 x 256, of
+    2 classes, it took the IoU from 0.941 to 0.936, and the boundary IoU from 0.70 to 0.68.
     """
-    return max(1.0, 576 / weights)
+    return max(1.0, 144 * math.log2(max(num_classes, 2)) / weights)
 
 
 def _levels(name: str, finest: int, coarsest: int, owner: str) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ class LinkNetOverEncoder(OverEncoder):
         self.decoder = nn.ModuleList([*blocks, DecoderBlock(first, first, factor=1)])
         half = max(NARROWEST, first // 2)
         last = nn.ConvTranspose2d(half, num_classes, 2, stride=2)
-        self.gain = logit_gain(half)
+        self.gain = logit_gain(half, num_classes)
         nn.init.normal_(last.weight, std=half**-0.5 / self.gain)
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.classifier = nn.Sequential(deconv_block(first, half), conv_block(half, half), last)

@@ -60,7 +60,7 @@ class UNetOverEncoder(OverEncoder):
         for module in (self.ups, self.decoder, self.head):
             module.apply(initialise)
         weights = 9 * channels
-        self.gain = logit_gain(weights)
+        self.gain = logit_gain(weights, num_classes)
         nn.init.normal_(self.head.weight, std=weights**-0.5 / self.gain)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
