@@ -65,6 +65,9 @@ class RunConfig:
     freeze_epochs: int = option(
         0, "epochs at the start in which a pretrained encoder is left as it is", minimum=0
     )
+    freeze_norms: bool = option(
+        True, "batch norms of a pretrained encoder keep the mean and variance they came with"
+    )
     drop_path: float = option(
         0.2,
         "stochastic depth: largest share of the pictures for which a block of a pretrained encoder "

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops import StochasticDepth
 
 _BLOCK = re.compile(r".*?\d+(?:\.\d+)*(?=\.)")
@@ -35,6 +36,20 @@ def drop_blocks(encoder: nn.Module, rate: float) -> int:
         for slot in slots:
             setattr(block, slot, StochasticDepth(rate * place / max(len(blocks) - 1, 1), "row"))
     return len(blocks)
+
+
+def keep_statistics(encoder: nn.Module) -> int:
+    """Let batch norms in training mode use, and keep, the mean and variance they have.
+
+    Their weights learn on. Those of a few pictures are noise beside those of a pretraining, which
+    is why detectors fix them (He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition",
+    CVPR 2016, https://arxiv.org/abs/1512.03385, appendix A). Returns how many norms there are;
+    `train()` ends it.
+    """
+    norms = [module for module in encoder.modules() if isinstance(module, _BatchNorm)]
+    for norm in norms:
+        norm.training = False
+    return len(norms)
 
 
 def layer_factors(encoder: nn.Module, decay: float) -> dict[int, float]:

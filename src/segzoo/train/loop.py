@@ -18,8 +18,9 @@ from segzoo.errors import SegzooError
 from segzoo.evaluate import device_target, memory_format, score
 from segzoo.train.augment import augmented
 from segzoo.train.device import autocast
+from segzoo.train.layers import keep_statistics
 from segzoo.train.notify import Observers
-from segzoo.train.optim import hold_pretrained, reschedule
+from segzoo.train.optim import hold_pretrained, pretrained_module, reschedule
 from segzoo.train.run import Run, RunResult, Scores, save_config
 from segzoo.train.state import StateKeeper
 from segzoo.weights import save_run_weights
@@ -70,6 +71,8 @@ def train_epoch(run: Run) -> Scores:
     random = torch.Generator().manual_seed(config.seed * 1_000_003 + run.epoch)
     run.model.train()
     hold_pretrained(run.model, run.optimizer, held=run.epoch < config.freeze_epochs)
+    if config.freeze_norms and (encoder := pretrained_module(run.model)):
+        keep_statistics(encoder)
     run.metrics.start()
     run.images_done = 0
     total = torch.zeros((), device=device)

@@ -1,4 +1,6 @@
-"""Blocks of a pretrained encoder left out at random."""
+"""Blocks of a pretrained encoder left out at random, and the statistics of its norms."""
+
+import copy
 
 import pytest
 import timm
@@ -11,6 +13,7 @@ from torchvision.ops import StochasticDepth
 from segzoo.config import RunConfig
 from segzoo.train.fit import fit, prepare
 from segzoo.train.layers import drop_blocks
+from segzoo.train.loop import train_epoch
 
 NAME = "mobilenetv3_small_050"
 
@@ -89,3 +92,26 @@ def test_a_resumed_run_leaves_out_the_same_blocks(hk_root, tmp_path):
     whole = fit(**how, epochs=2, out=tmp_path / "a")
     fit(**how, epochs=1, out=tmp_path / "b")
     assert fit(resume=tmp_path / "b", epochs=2, progress=False).scores == whole.scores
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_norms_of_a_pretrained_encoder_keep_their_statistics(hk_root, tmp_path, kept):
+    weights = tmp_path / "w.safetensors"
+    save_file(timm.create_model(NAME).state_dict(), weights)
+    options = {"encoder": NAME, "width": 2, "encoder_weights": str(weights)}
+    config = RunConfig(
+        model="unet", data="hk", root=str(hk_root), model_options=options, size=(64, 64),
+        batch_size=4, workers=0, freeze_norms=kept,
+    )  # fmt: skip
+    run = prepare(config, tmp_path / "run")
+    before = copy.deepcopy(run.model.state_dict())
+    train_epoch(run)
+    changed = {
+        name.rpartition(".")[0]
+        for name, value in run.model.state_dict().items()
+        if not torch.equal(value, before[name]) and name.endswith(("running_mean", "running_var"))
+    }
+    assert any("encoder" in name for name in changed) != kept
+    assert any("decoder" in name for name in changed)
+    learnt = run.model.state_dict()["network.encoder.bn1.weight"]
+    assert not torch.equal(learnt, before["network.encoder.bn1.weight"])
