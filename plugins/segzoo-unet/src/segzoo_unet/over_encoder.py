@@ -2,7 +2,10 @@
 
 Each level enlarges the features below it, puts the encoder's features of that size beside them, and
 convolves twice; the last one, at full size, has no skip. The encoder's features begin at half the
-size, or at a quarter, where U-Net's own begin at the full size.
+size, or at a quarter, where U-Net's own begin at the full size. In training a second head makes
+logits of the features at a quarter of the size (deep supervision: Lee et al., "Deeply-Supervised
+Nets", AISTATS 2015, https://arxiv.org/abs/1409.5185), so that those learn what is what before the
+finer levels do.
 
 Shapes: B batch, C channels, K classes, H height, W width.
 """
@@ -14,6 +17,8 @@ from torch.nn import functional
 from segzoo.encoders import OverEncoder, logit_gain
 from segzoo_unet.network import Pair, initialise
 from segzoo_unet.plugin import UNetOptions
+
+AUX_REDUCTION = 4
 
 
 class Enlarge(nn.Module):
@@ -39,8 +44,26 @@ class Enlarge(nn.Module):
         )
 
 
+class Head(nn.Conv2d):
+    """A 3 x 3 convolution from features to logits, with the gain that few weights need."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes, 3, padding=1)
+        weights = 9 * in_channels
+        self.gain = logit_gain(weights, num_classes)
+        nn.init.normal_(self.weight, std=weights**-0.5 / self.gain)
+        nn.init.zeros_(self.bias)  # type: ignore[arg-type]
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return logits_BKHW."""
+        return self.gain * super().forward(input)
+
+
 class UNetOverEncoder(OverEncoder):
-    """The network: timm's encoder in `encoder`, U-Net's way up in `ups` and `decoder`."""
+    """The network: timm's encoder in `encoder`, U-Net's way up in `ups` and `decoder`.
+
+    The second head, `aux`, is None where the way up has nothing at a quarter of the size.
+    """
 
     def __init__(self, in_channels: int, num_classes: int, options: UNetOptions) -> None:
         super().__init__(options, in_channels=in_channels, owner="unet", coarsest=2**options.depth)
@@ -48,6 +71,7 @@ class UNetOverEncoder(OverEncoder):
         up = "nearest" if options.up == "auto" else options.up
         top = options.width or 16
         self.ups, self.decoder = nn.ModuleList(), nn.ModuleList()
+        self.aux: Head | None = None
         channels, reduction = self.channels[-1], self.reductions[-1]
         finer = [(1, 0), *zip(self.reductions[:-1], self.channels[:-1], strict=True)]
         for target, skip in reversed(finer):
@@ -56,19 +80,27 @@ class UNetOverEncoder(OverEncoder):
             self.ups.append(enlarge)
             self.decoder.append(Pair(enlarge.channels + skip, width, norm))
             channels, reduction = width, target
-        self.head = nn.Conv2d(channels, num_classes, 3, padding=1)
-        for module in (self.ups, self.decoder, self.head):
+            if target == AUX_REDUCTION:
+                self.aux, self.aux_after = Head(width, num_classes), len(self.decoder) - 1
+        self.head = Head(channels, num_classes)
+        for module in (self.ups, self.decoder):
             module.apply(initialise)
-        weights = 9 * channels
-        self.gain = logit_gain(weights, num_classes)
-        nn.init.normal_(self.head.weight, std=weights**-0.5 / self.gain)
 
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Return logits_BKHW for images whose H and W are multiples of `stride`."""
+    def forward(self, images_BCHW: Tensor) -> Tensor | dict[str, Tensor]:
+        """Return logits_BKHW for images whose H and W are multiples of `stride`.
+
+        In training, with a second head, return `out` and `aux`, both of that size.
+        """
         *skips, features_BCHW = self.encoder(images_BCHW)
-        for up, pair in zip(self.ups, self.decoder, strict=True):
+        aux_BKHW: Tensor | None = None
+        for place, (up, pair) in enumerate(zip(self.ups, self.decoder, strict=True)):
             features_BCHW = up(features_BCHW)
             if skips:
                 features_BCHW = torch.cat([skips.pop(), features_BCHW], dim=1)
             features_BCHW = pair(features_BCHW)
-        return self.gain * self.head(features_BCHW)
+            if self.training and self.aux is not None and place == self.aux_after:
+                aux_BKHW = functional.interpolate(
+                    self.aux(features_BCHW), scale_factor=AUX_REDUCTION, mode="bilinear"
+                )
+        logits_BKHW = self.head(features_BCHW)
+        return logits_BKHW if aux_BKHW is None else {"out": logits_BKHW, "aux": aux_BKHW}
