@@ -31,7 +31,7 @@ class RunConfig:
     root: str | None = option(None, "folder of the data set")
     sample: bool = option(False, "train on a small generated stand-in of the data set")
     recipe: str = option("default", "named settings to start from: default, fast, best, tutorial")
-    epochs: int = option(20, "passes over the training pictures", minimum=1)
+    epochs: int = option(16, "passes over the training pictures", minimum=1)
     minutes: float = option(
         0.0,
         "train for about this long instead: --epochs is set by the time that the first two took",
@@ -85,7 +85,7 @@ class RunConfig:
     ema: float = option(0.99, "decay of the averaged weights; 0 = off", minimum=0, maximum=1)
     monitor: str = option("auto", "score that chooses the best weights; auto: mean_iou or mad")
     tolerance: float = option(
-        1.0,
+        2.0,
         "standard errors over the pictures by which a later epoch may score below the best one "
         "and still take its place; 0 = never",
         minimum=0,
