@@ -51,4 +51,4 @@ def test_every_setting_of_a_recipe_is_in_the_config():
     for recipe in recipe_names():
         config = make_config({}, recipe=recipe)
         assert config.recipe == recipe
-        assert config.tolerance == (0 if recipe == "tutorial" else 1)
+        assert config.tolerance == (0 if recipe == "tutorial" else 2)
