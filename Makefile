@@ -19,8 +19,8 @@ $(STAMP): $(PROJECTS) constraints.txt
 
 demo: $(STAMP)
 	rm -rf demo
-	$(BIN)/segzoo train --model unet -o width=16 -o norm=batch --data portraits \
-		--size 128 --batch-size 8 --lr 2e-3 --epochs 12 --out demo/run
+	$(BIN)/segzoo train --model unet -o encoder=tf_efficientnet_lite0 --data portraits \
+		-O train=240 -O test=40 --size 128 --epochs 4 --out demo/run
 	$(BIN)/segzoo evaluate demo/run/best.safetensors
 	$(BIN)/python examples/demo_pictures.py demo/pictures
 	$(BIN)/segzoo predict demo/run/best.safetensors demo/pictures -o demo/predictions
