@@ -167,9 +167,9 @@ def to_be_kept(run: Run) -> bool:
     """Say whether this epoch's weights replace those kept so far, and remember it.
 
     They do unless their monitored score is more than `tolerance` standard errors below the best.
-    With 1 that is the one-standard-error rule (Breiman et al., Classification and Regression Trees, 1984,
-    section 3.4.3): among scores that some pictures cannot tell apart, what is known beforehand
-    decides, here that weights of a falling learning rate get better.
+    With 1 that is the one-standard-error rule (Breiman et al., Classification and Regression Trees,
+    1984, section 3.4.3): among scores that some pictures cannot tell apart, what is known
+    beforehand decides, here that weights of a falling learning rate get better.
     """
     values = monitored(run)
     *before, now = values
