@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--out", default="sheet.png", type=Path)
     parser.add_argument("--refine", default="matting")
     parser.add_argument("--flip", action="store_true")
+    parser.add_argument("--scales", default="1")
     parser.add_argument("--side", default=300, type=int)
     given = parser.parse_args()
     segmenter = segzoo.load(given.weights)
@@ -31,7 +32,8 @@ def main() -> None:
         if path.stem.endswith("_matte"):
             continue
         photo = Image.open(path).convert("RGB")
-        found = segmenter.predict(photo, refine=given.refine, flip=given.flip)
+        how = {"refine": given.refine, "flip": given.flip, "scales": given.scales}
+        found = segmenter.predict(photo, **how)
         before = [found.before(photo, colour) for colour in COLOURS.values()]
         rows.append((photo, *before, found.alpha_image()))
     save_grid(rows, ("photograph", *COLOURS, "alpha"), given.out, side=given.side)

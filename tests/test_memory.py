@@ -21,12 +21,12 @@ print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def measured(asked=True, **environment):
+def measured(asked=True, environment=None):
     """Return whether freed memory is kept, and the page faults of ten steps of 64 MB."""
     keep = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "LD_PRELOAD"))}
     done = subprocess.run(
         [sys.executable, "-c", FAULTS.format(asked=asked)],
-        env={**keep, **environment},
+        env={**keep, **(environment or {})},
         capture_output=True,
         text=True,
         check=True,
@@ -46,5 +46,5 @@ def test_steps_take_their_memory_from_the_process_and_not_from_the_system():
 @pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
 def test_settings_of_ones_own_stay(name):
     value = "glibc.malloc.arena_max=2" if name == "GLIBC_TUNABLES" else "2"
-    kept, _ = measured(**{name: value})
+    kept, _ = measured(environment={name: value})
     assert not kept
