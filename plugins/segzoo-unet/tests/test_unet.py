@@ -108,3 +108,19 @@ class TestUNetOverAnEncoderThatBeginsAtAQuarter(ModelConformance):
         "encoder": "convnext_atto", "encoder_weights": "none", "width": 4, "up": "deconv",
         "norm": "group", "depth": 4,
     }  # fmt: skip
+
+
+def test_over_an_encoder_training_has_a_second_head_and_scoring_has_not():
+    how = {"in_channels": 3, "num_classes": 3}
+    options = {"encoder": "resnet10t", "encoder_weights": "none", "width": 2}
+    network = segzoo.create_model("unet", **how, options=options)
+    images = torch.randn(2, 3, 64, 96)
+    output = network.train()(images)
+    assert set(output) == {"out", "aux"}
+    assert output["out"].shape == output["aux"].shape == (2, 3, 64, 96)
+    output["aux"].sum().backward()
+    head = network.get_submodule("network.head").weight
+    deepest = network.get_submodule("network.decoder.0")
+    assert head.grad is None
+    assert all(p.grad is not None for p in deepest.parameters())
+    assert isinstance(network.eval()(images), torch.Tensor)

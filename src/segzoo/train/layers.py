@@ -38,18 +38,16 @@ def drop_blocks(encoder: nn.Module, rate: float) -> int:
     return len(blocks)
 
 
-def keep_statistics(encoder: nn.Module) -> int:
+def keep_statistics(encoder: nn.Module) -> None:
     """Let batch norms in training mode use, and keep, the mean and variance they have.
 
     Their weights learn on. Those of a few pictures are noise beside those of a pretraining, which
     is why detectors fix them (He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition",
-    CVPR 2016, https://arxiv.org/abs/1512.03385, appendix A). Returns how many norms there are;
-    `train()` ends it.
+    CVPR 2016, https://arxiv.org/abs/1512.03385, appendix A). `train()` ends it.
     """
-    norms = [module for module in encoder.modules() if isinstance(module, _BatchNorm)]
-    for norm in norms:
-        norm.training = False
-    return len(norms)
+    for module in encoder.modules():
+        if isinstance(module, _BatchNorm):
+            module.training = False
 
 
 def layer_factors(encoder: nn.Module, decay: float) -> dict[int, float]:
