@@ -1,11 +1,11 @@
-"""The table of docs/results.md: models on both data sets, each trained for the same time.
+"""The table of docs/results.md and the READMEs: models on both data sets, trained for the same time.
 
 Trains every row by `segzoo train --minutes` with the default recipe, and scores it by `segzoo
 evaluate`; writes the scores into benchmarks/results.json after each row, and the table into
-docs/results.md. Rows that the file has already are left out, so that a stopped run goes on::
+these pages. Rows that the file has already are left out, so that a stopped run goes on::
 
     python benchmarks/results.py --hk DIR --camvid DIR
-    python benchmarks/results.py --table       # writes the table from the file, trains nothing
+    python benchmarks/results.py --table       # writes the tables from the file, trains nothing
 """
 
 import argparse
@@ -19,7 +19,9 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parents[1]
 FILE = REPOSITORY / "benchmarks" / "results.json"
-PAGE = REPOSITORY / "docs" / "results.md"
+ENGLISH = "| model | parameters | `hk` IoU | boundary IoU | epochs | `camvid` mean IoU | boundary IoU | epochs |"
+CHINESE = "| 模型 | 参数量 | `hk` IoU | 边界 IoU | 轮数 | `camvid` mIoU | 边界 IoU | 轮数 |"
+PAGES = {"docs/results.md": ENGLISH, "README.md": ENGLISH, "README.zh.md": CHINESE}
 BEGIN, END = "<!-- table: made by benchmarks/results.py -->", "<!-- end of table -->"
 
 LITE0 = "-o encoder=tf_efficientnet_lite0"
@@ -52,11 +54,12 @@ def main() -> None:
             if root := getattr(given, data):
                 minutes = getattr(given, f"{data}_minutes")
                 fill(results, data, root, minutes, given.runs)
-    text = PAGE.read_text(encoding="utf-8")
-    if BEGIN not in text:
-        text += f"\n{BEGIN}\n{END}\n"
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{after}", encoding="utf-8")
+    for name, header in PAGES.items():
+        page = REPOSITORY / name
+        text = page.read_text(encoding="utf-8")
+        before, after = text.split(BEGIN)[0], text.split(END)[1]
+        rows = table(results, header)
+        page.write_text(f"{before}{BEGIN}\n{rows}\n{END}{after}", encoding="utf-8")
 
 
 def fill(results: dict[str, Any], data: str, root: str, minutes: float, runs: Path) -> None:
@@ -121,7 +124,7 @@ def machine() -> dict[str, Any]:
     return {"cores": os.cpu_count(), "bf16": "avx512_bf16" in flags or "amx_bf16" in flags}
 
 
-def table(results: dict[str, Any]) -> str:
+def table(results: dict[str, Any], header: str) -> str:
     """Return the rows as Markdown, best of `hk` first."""
     by_row: dict[str, dict[str, Any]] = {}
     for record in results.values():
@@ -131,8 +134,7 @@ def table(results: dict[str, Any]) -> str:
         return -by_row[name].get("hk", {"scores": {}})["scores"].get("iou/person", 0)
 
     lines = [
-        "| model | parameters | `hk` IoU | boundary IoU | epochs "
-        "| `camvid` mean IoU | boundary IoU | epochs |",
+        header,
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name in sorted(by_row, key=rank):

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import segzoo
 from segzoo.model import count_parameters
@@ -77,7 +78,23 @@ class TestLinkNetOverEncoder(ModelConformance):
     options = {"encoder": "mobilenetv3_small_050", "encoder_weights": "none"}
 
 
+def test_features_that_vary_much_do_not_drown_the_decoder_s():
+    torch.manual_seed(0)
+    options = {"encoder": "mobilenetv3_small_050", "encoder_weights": "none"}
+    network = segzoo.create_model("linknet", in_channels=3, num_classes=2, options=options).network
+    seen = []
+    for link in network.links:
+        link.register_forward_hook(lambda _, given, out: seen.append((given[0].std(), out.std())))
+    with torch.no_grad():
+        for parameter in network.encoder.parameters():
+            parameter.mul_(3)
+        network.train()(torch.rand(2, 3, 64, 64))
+    assert all(after == pytest.approx(1, abs=0.05) for _, after in seen)
+    assert not any(before == pytest.approx(1, abs=0.05) for before, _ in seen)
+
+
 def test_resnet18_makes_it_the_paper_s_network_of_11_5_million():
     options = {"encoder": "resnet18", "encoder_weights": "none"}
     model = segzoo.create_model("linknet", num_classes=20, options=options)
     assert count_parameters(model) == 11_536_820
+    assert all(isinstance(link, nn.Identity) for link in model.network.links)

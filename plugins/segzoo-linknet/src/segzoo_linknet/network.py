@@ -57,10 +57,15 @@ class EncoderBlock(nn.Module):
 
 
 class DecoderBlock(nn.Sequential):
-    """1 x 1 to a quarter of the channels, transposed 3 x 3 to `factor` times the size, 1 x 1."""
+    """1 x 1 to a quarter of the channels, transposed 3 x 3 to `factor` times the size, 1 x 1.
 
-    def __init__(self, in_channels: int, out_channels: int, factor: int = 2) -> None:
-        quarter = max(1, in_channels // 4)
+    The quarter is `narrowest` channels at least.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, factor: int = 2, narrowest: int = 1
+    ) -> None:
+        quarter = max(narrowest, in_channels // 4)
         super().__init__(
             conv_block(in_channels, quarter, kernel=1),
             deconv_block(quarter, quarter, factor),
