@@ -1,4 +1,4 @@
-"""The table of docs/results.md and the READMEs: models on both data sets, trained for the same time.
+"""The table of docs/results.md and the READMEs: models on two data sets, for the same time.
 
 Trains every row by `segzoo train --minutes` with the default recipe, and scores it by `segzoo
 evaluate`; writes the scores into benchmarks/results.json after each row, and the table into
@@ -19,7 +19,10 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parents[1]
 FILE = REPOSITORY / "benchmarks" / "results.json"
-ENGLISH = "| model | parameters | `hk` IoU | boundary IoU | epochs | `camvid` mean IoU | boundary IoU | epochs |"
+ENGLISH = (
+    "| model | parameters | `hk` IoU | boundary IoU | epochs "
+    "| `camvid` mean IoU | boundary IoU | epochs |"
+)
 CHINESE = "| 模型 | 参数量 | `hk` IoU | 边界 IoU | 轮数 | `camvid` mIoU | 边界 IoU | 轮数 |"
 PAGES = {"docs/results.md": ENGLISH, "README.md": ENGLISH, "README.zh.md": CHINESE}
 BEGIN, END = "<!-- table: made by benchmarks/results.py -->", "<!-- end of table -->"
