@@ -81,7 +81,8 @@ class TestLinkNetOverEncoder(ModelConformance):
 def test_features_that_vary_much_do_not_drown_the_decoder_s():
     torch.manual_seed(0)
     options = {"encoder": "mobilenetv3_small_050", "encoder_weights": "none"}
-    network = segzoo.create_model("linknet", in_channels=3, num_classes=2, options=options).network
+    model = segzoo.create_model("linknet", in_channels=3, num_classes=2, options=options)
+    network: Any = model.network
     seen = []
     for link in network.links:
         link.register_forward_hook(lambda _, given, out: seen.append((given[0].std(), out.std())))
@@ -97,4 +98,5 @@ def test_resnet18_makes_it_the_paper_s_network_of_11_5_million():
     options = {"encoder": "resnet18", "encoder_weights": "none"}
     model = segzoo.create_model("linknet", num_classes=20, options=options)
     assert count_parameters(model) == 11_536_820
-    assert all(isinstance(link, nn.Identity) for link in model.network.links)
+    network: Any = model.network
+    assert all(isinstance(link, nn.Identity) for link in network.links)
