@@ -24,7 +24,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from segzoo.config import Size, parse_size
-from segzoo.data.batches import Batches, finish_sample
+from segzoo.data.batches import Batches
+from segzoo.data.finish import finish_sample
 from segzoo.data.opening import DataSource
 from segzoo.data.sample import DataInfo, Sample
 from segzoo.metrics import MetricSet

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 import segzoo
-from segzoo.data.batches import finish_sample
+from segzoo.data.finish import finish_sample
 from segzoo.metrics import Confusion
 
 SIZE, BATCH, EPOCHS = (256, 256), 8, 20

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from segzoo.data.batches import Batches, finish_sample
+from segzoo.data.batches import Batches
+from segzoo.data.finish import finish_sample
 from segzoo.data.sample import DataInfo, Sample, voc_palette
 from segzoo.errors import SegzooError
 
@@ -42,7 +43,7 @@ def keys(batches, epoch=0):
     return [key for batch in batches.epoch(epoch) for key in batch.keys]
 
 
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("cache", ["memory", "none"])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_picture_once_in_an_order_of_seed_and_epoch_alone(cache, workers):
     batches = make(shuffle=True, seed=3, cache=cache, workers=workers)
@@ -63,7 +64,7 @@ def test_images_stay_uint8_and_belong_to_their_keys():
 
 def test_reading_takes_nothing_from_the_global_random_numbers():
     before = torch.get_rng_state()
-    keys(make(shuffle=True, cache=False))
+    keys(make(shuffle=True, cache="none"))
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -92,7 +93,7 @@ def test_an_empty_split_is_refused():
 
 def test_labels_out_of_range_name_the_picture_even_from_workers():
     for workers in (0, 2):
-        batches = make(Toy(label=2), workers=workers, cache=False)
+        batches = make(Toy(label=2), workers=workers, cache="none")
         batches.samples.dataset.label = 7
         with pytest.raises(SegzooError, match="acme/x, `k0`: label 7 with 3 classes"):
             list(batches.epoch(0))

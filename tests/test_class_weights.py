@@ -50,7 +50,7 @@ class Stream:
         yield Pictures()[0]
 
 
-def batches(data=None, *, cache=True, about=None):
+def batches(data=None, *, cache="memory", about=None):
     return Batches(
         Pictures() if data is None else data, about or info(), size=(2, 2), batch_size=2,
         shuffle=True, workers=0, cache=cache,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segzoo.config import Size
-from segzoo.data.batches import resize_image
+from segzoo.data.finish import resize_image
 from segzoo.inference import Inference
 from segzoo.windows import blend
 

@@ -105,8 +105,10 @@ class RunConfig:
     channels_last: bool = option(True, "keep pictures and weights in channels_last memory format")
     compile: bool = option(False, "torch.compile the network")
     workers: int = option(-1, "processes that read pictures; -1 = chosen from the cores")
-    cache: Literal["auto", "none"] = option(
-        "auto", "keep resized pictures in memory when they take less than a quarter of it"
+    cache: Literal["auto", "memory", "none"] = option(
+        "auto",
+        "keep pictures once they are read and resized: auto on disk, for other runs too, where "
+        "their files are known, else in memory; memory, where they fill up to a quarter; none",
     )
     seed: int = option(0, "seed of weights, order and augmentation", minimum=0)
     out: str | None = option(None, "run folder; by default runs/MODEL-DATA, numbered")

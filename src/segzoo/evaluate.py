@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from segzoo.averaging import as_logits
 from segzoo.config import Size, read_config
-from segzoo.data.batches import Batch, Batches, finish_sample
+from segzoo.data.batches import Batches
+from segzoo.data.finish import finish_sample
 from segzoo.data.opening import DataSource
-from segzoo.data.sample import DataInfo, Sample
+from segzoo.data.sample import Batch, DataInfo, Sample
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.inference import Inference
 from segzoo.metrics import MetricSet
@@ -121,7 +122,7 @@ def evaluate_weights(
     if at is None or not how.is_plain:
         scores, count = _score_predictions(segmenter, dataset, info, scored, how, at)
     else:
-        batches = Batches(dataset, info, size=at, batch_size=how.batch_size, cache=False)
+        batches = Batches(dataset, info, size=at, batch_size=how.batch_size)
         scores = score(
             segmenter.model,
             batches.epoch(0),

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from segzoo.data.batches import Batch, Batches
+from segzoo.data.batches import Batches
 from segzoo.data.opening import DataSource
-from segzoo.data.sample import DataInfo
+from segzoo.data.sample import Batch, DataInfo
 from segzoo.errors import SegzooError
 from segzoo.evaluate import device_target
 from segzoo.losses import make_loss
@@ -89,7 +89,7 @@ def _open(data: Entry, size: tuple[int, int]) -> tuple[Batch, DataInfo] | str:
         train = source.split("train")
         info = source.info(train)
         batches = Batches(
-            train, info, size=size, batch_size=PICTURES, shuffle=True, workers=0, cache=False
+            train, info, size=size, batch_size=PICTURES, shuffle=True, workers=0, cache="none"
         )
         return next(iter(batches.epoch(0))), info
     except Exception as error:

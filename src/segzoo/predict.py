@@ -17,7 +17,7 @@ from torch import Tensor
 from segzoo.averaging import Averager
 from segzoo.compose import Background, cutout, replace_background
 from segzoo.config import Size
-from segzoo.data.batches import resize_image
+from segzoo.data.finish import resize_image
 from segzoo.data.images import read_image
 from segzoo.errors import SegzooError
 from segzoo.inference import Inference

@@ -1,9 +1,8 @@
 """Segmenting picture files: a mask, an overlay, a transparent cut-out and more for each."""
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from segzoo.ahead import in_order
 from segzoo.compose import Background, parse_background
 from segzoo.data.images import SUFFIXES, is_picture, read_image
 from segzoo.errors import SegzooError
@@ -32,7 +32,6 @@ ENDINGS = {
 }
 
 Given = TypeVar("Given")
-Made = TypeVar("Made")
 
 
 def predict_files(
@@ -76,8 +75,8 @@ def predict_files(
         return {"picture": str(path), **{kind: str(file) for kind, file in files.items()}}
 
     with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(WRITERS) as writers:
-        read = _in_order(readers, _read, jobs, ahead=how.pictures_at_once)
-        return list(_in_order(writers, write, _predicted(segmenter, read, how), ahead=1))
+        read = in_order(readers, _read, jobs, ahead=how.pictures_at_once)
+        return list(in_order(writers, write, _predicted(segmenter, read, how), ahead=1))
 
 
 def _read(job: tuple[Path, Path]) -> tuple[Path, Path, Tensor]:
@@ -108,19 +107,6 @@ def _batches(items: Iterable[Given], size: int) -> Iterator[list[Given]]:
         raise
     if batch:
         yield batch
-
-
-def _in_order(
-    pool: Executor, work: Callable[[Given], Made], items: Iterable[Given], *, ahead: int
-) -> Iterator[Made]:
-    """Yield `work(item)` in the items' order, with up to `ahead` more of them under way."""
-    waiting: deque[Future[Made]] = deque()
-    for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) > ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def _collect(pictures: Sequence[Path]) -> list[tuple[Path, Path]]:

@@ -35,7 +35,7 @@ def draw_preview(
     dataset = source.split(split)
     info = source.info(dataset)
     batches = Batches(
-        dataset, info, size=size, batch_size=count, shuffle=True, seed=seed, workers=0, cache=False
+        dataset, info, size=size, batch_size=count, shuffle=True, seed=seed, workers=0, cache="none"
     )
     batch = next(iter(batches.epoch(0)))
     mean, std = normalization("auto", batches.channels)

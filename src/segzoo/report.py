@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from segzoo.data.batches import Batch
+from segzoo.data.sample import Batch
 from segzoo.errors import SegzooError
 from segzoo.store import atomic
 from segzoo.train.run import Run

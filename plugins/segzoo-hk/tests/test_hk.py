@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from segzoo.data.batches import finish_sample
+from segzoo.data.finish import finish_sample
 from segzoo.data.opening import DataSource
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.testing import DatasetConformance

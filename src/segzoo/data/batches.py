@@ -1,103 +1,64 @@
-"""From a data set to batches: resized to one size, kept in memory where they fit, in seeded order.
+"""From a data set to batches: resized to one size, kept once they are, in seeded order.
 
 Shapes: B batch, C channels, H height, W width. Images stay as they are stored (uint8) until they
 are on the device; targets are labels (uint8 or int32) or alpha (uint8).
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from segzoo.data.sample import DataInfo, Sample
+from segzoo.ahead import in_order
+from segzoo.data.cache import MemoryCache, SampleCache, open_cache
+from segzoo.data.finish import finish_sample
+from segzoo.data.sample import Batch, DataInfo, Sample
 from segzoo.errors import SegzooError
 
-
-class Batch(NamedTuple):
-    """images_BCHW, target_BHW and the keys of the pictures."""
-
-    images_BCHW: Tensor
-    target_BHW: Tensor
-    keys: list[str]
+BATCHES_AHEAD = 2
 
 
-def finish_sample(sample: Sample, info: DataInfo, size: tuple[int, int] | None) -> Sample:
-    """Check a sample and bring it to `size` (None: its own); a matte with a threshold to labels.
+class _Read(NamedTuple):
+    """A finished sample, and whether the cache on disk has it now."""
 
-    Images and mattes are resized bilinearly with antialiasing, labels to the nearest; uint16
-    images become float32 in their own range, numpy arrays tensors. Raises SegzooError naming the
-    picture for wrong shapes, types or labels.
-    """
-    image, target, key = torch.as_tensor(sample.image), torch.as_tensor(sample.target), sample.key
-    if image.dtype == torch.uint16:
-        image = image.to(torch.float32)  # torch cannot resize, stack or index uint16
-    if image.ndim != 3 or target.ndim != 2 or image.shape[1:] != target.shape:
-        raise SegzooError(
-            f"{info.identity}, `{key}`: image {tuple(image.shape)} and target "
-            f"{tuple(target.shape)}",
-            "a sample is an image C x H x W and a target H x W of the same size",
-        )
-    matte = info.target == "alpha" or info.threshold is not None
-    if size is not None and tuple(target.shape) != tuple(size):
-        image = resize_image(image, size)
-        target = _resize_bilinear(target[None], size)[0] if matte else _nearest(target, size)
-    if info.threshold is not None:
-        target = (target > info.threshold).to(torch.uint8)
-    elif info.target == "labels":
-        _check_labels(target, key, info)
-    return Sample(image, target, key)
-
-
-def resize_image(image_CHW: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize bilinearly with antialiasing, in the image's own type and range."""
-    return _resize_bilinear(image_CHW, size)
-
-
-def _resize_bilinear(pixels_CHW: Tensor, size: tuple[int, int]) -> Tensor:
-    return functional.interpolate(pixels_CHW[None], size, mode="bilinear", antialias=True)[0]
-
-
-def _nearest(labels_HW: Tensor, size: tuple[int, int]) -> Tensor:
-    kind = labels_HW.dtype
-    pixels = labels_HW[None, None]
-    if kind != torch.uint8:
-        pixels = pixels.to(torch.float64)
-    return functional.interpolate(pixels, size, mode="nearest-exact")[0, 0].to(kind)
-
-
-def _check_labels(labels_HW: Tensor, key: str, info: DataInfo) -> None:
-    wrong = labels_HW >= len(info.classes)
-    if info.ignore_index is not None:
-        wrong &= labels_HW != info.ignore_index
-    if wrong.any() or (labels_HW.dtype.is_signed and (labels_HW < 0).any()):
-        value = int(labels_HW[wrong].max()) if wrong.any() else int(labels_HW.min())
-        count = len(info.classes)
-        ignored = "" if info.ignore_index is None else f", {info.ignore_index} is ignored"
-        raise SegzooError(
-            f"{info.identity}, `{key}`: label {value} with {count} classes (0..{count - 1}"
-            f"{ignored})",
-            "correct the mask, or the data set's classes",
-        )
+    sample: Sample
+    stored: bool
 
 
 class _Finished(Dataset[Any]):
-    """Samples at one size; a SegzooError travels as a value, to come out of a worker unchanged."""
+    """Samples at one size, out of the cache where it has them.
+
+    A SegzooError travels as a value, to come out of a worker process unchanged.
+    """
 
     def __init__(self, dataset: Any, info: DataInfo, size: tuple[int, int] | None) -> None:
         self.dataset, self.info, self.size = dataset, info, size
+        self.cache: SampleCache | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> Sample | SegzooError:
+    def __getitem__(self, index: int) -> _Read | SegzooError:
+        cache = self.cache
         try:
-            return finish_sample(Sample(*self.dataset[index]), self.info, self.size)
+            if cache is None:
+                return _Read(self.finished(index), False)
+            # Before the files are read: what changes them meanwhile leaves an outdated signature.
+            signature = cache.signature(index)
+            kept = cache.read(index, signature, cache.keys[index])
+            if kept is not None:
+                return _Read(kept, True)
+            sample = self.finished(index)
+            return _Read(sample, cache.write(index, signature, sample))
         except SegzooError as error:
             return error
+
+    def finished(self, index: int) -> Sample:
+        """Return a sample as it comes from the data set, finished."""
+        return finish_sample(Sample(*self.dataset[index]), self.info, self.size)
 
 
 class _FinishedStream(IterableDataset[Any]):
@@ -106,34 +67,39 @@ class _FinishedStream(IterableDataset[Any]):
     def __init__(self, dataset: Any, info: DataInfo, size: tuple[int, int] | None) -> None:
         self.dataset, self.info, self.size = dataset, info, size
 
-    def __iter__(self) -> Iterator[Sample | SegzooError]:
+    def __iter__(self) -> Iterator[_Read | SegzooError]:
         for sample in self.dataset:
             try:
-                yield finish_sample(Sample(*sample), self.info, self.size)
+                yield _Read(finish_sample(Sample(*sample), self.info, self.size), False)
             except SegzooError as error:
                 yield error
                 return
 
 
-def _collate(samples: list[Sample | SegzooError]) -> Batch | SegzooError:
+def _collate(reads: list[_Read | SegzooError]) -> tuple[Batch, list[bool]] | SegzooError:
     good: list[Sample] = []
-    for sample in samples:
-        if isinstance(sample, SegzooError):
-            return sample
-        good.append(sample)
+    stored: list[bool] = []
+    for read in reads:
+        if isinstance(read, SegzooError):
+            return read
+        good.append(read.sample)
+        stored.append(read.stored)
     channels = {sample.image.shape[0] for sample in good}
     if len(channels) > 1:
         few = min(good, key=lambda sample: sample.image.shape[0])
         return SegzooError(f"`{few.key}` has {few.image.shape[0]} channels, others {max(channels)}")
     images, targets, keys = zip(*good, strict=True)
-    return Batch(torch.stack(images), torch.stack(targets), list(keys))
+    return Batch(torch.stack(images), torch.stack(targets), list(keys)), stored
 
 
 class Batches:
     """The batches of one split: ``for batch in batches.epoch(n)``.
 
-    With `shuffle` the order of epoch n depends on (seed, n) alone, whatever the workers do. What
-    fits is read and resized once, during the first epoch's preparation, and then kept in memory.
+    With `shuffle` the order of epoch n depends on (seed, n) alone, whatever the workers do. With
+    `cache` a picture is read and resized once: "auto" keeps it on disk, for other runs as well,
+    where the data set says which files it is made of, else in memory where all of them take less
+    than a quarter of it; "memory" and "none" are as they say. With `pin` batches come in memory
+    that a CUDA device reads without a copy.
     """
 
     def __init__(
@@ -146,10 +112,11 @@ class Batches:
         shuffle: bool = False,
         seed: int = 0,
         workers: int = -1,
-        cache: bool = True,
+        cache: str = "auto",
+        pin: bool = False,
     ) -> None:
         self.info, self.size, self.batch_size = info, size, batch_size
-        self.shuffle, self.seed = shuffle, seed
+        self.shuffle, self.seed, self.pin = shuffle, seed, pin
         self.stream = not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__")
         self.count = -1 if self.stream else len(dataset)
         if self.count == 0:
@@ -159,8 +126,7 @@ class Batches:
         self.first = self._first()
         self.channels = int(self.first.images_BCHW.shape[1])
         self.workers = self._choose_workers(workers)
-        self._kept: Batch | None = None
-        self._keep = cache and not self.stream and self._bytes() < _free_memory() // 4
+        self._kept = None if self.stream else self._make_cache(dataset, cache)
 
     def __len__(self) -> int:
         """Return the number of batches; 0 for a stream, which does not say."""
@@ -169,18 +135,20 @@ class Batches:
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of epoch `number` (0, 1, ...), the last one possibly smaller."""
         if self.stream:
-            yield from map(_or_raise, self._loader(batch_size=self.batch_size))
+            for batch, _ in self._loaded(batch_size=self.batch_size):
+                yield batch
             return
         chunks = self._chunks(self.order(number))
-        if self._keep and self._kept is None:
-            self._kept = self._read_all()
-        if self._kept is None:
-            yield from map(_or_raise, self._loader(batch_sampler=chunks))
+        kept = self._kept
+        if kept is not None and not kept.missing.any():
+            with ThreadPoolExecutor(1, "segzoo-batches") as reader:
+                yield from in_order(reader, self._gathered, chunks, ahead=BATCHES_AHEAD)
             return
-        images, targets, keys = self._kept
-        for chunk in chunks:
-            index = torch.tensor(chunk)
-            yield Batch(images[index], targets[index], [keys[i] for i in chunk])
+        loaded = self._loaded(batch_sampler=chunks)
+        for chunk, (batch, stored) in zip(chunks, loaded, strict=True):
+            if kept is not None:
+                kept.arrived(chunk, batch, stored)
+            yield batch
 
     def order(self, number: int) -> list[int]:
         """Return the order of the pictures in epoch `number`."""
@@ -203,42 +171,48 @@ class Batches:
 
     def _first(self) -> Batch:
         if self.stream:
-            for sample in self.samples:
-                return _or_raise(_collate([sample]))
+            for read in self.samples:
+                return _or_raise(_collate([read]))[0]
             raise SegzooError(f"{self.info.identity} yields no pictures in this split")
-        return _or_raise(_collate([self.samples[0]]))
+        return _or_raise(_collate([self.samples[0]]))[0]
 
-    def _bytes(self) -> int:
-        per_sample = sum(t.numel() * t.element_size() for t in self.first[:2])
-        return per_sample * self.count
+    def _make_cache(self, dataset: Any, how: str) -> MemoryCache | SampleCache | None:
+        images_BCHW, target_BHW, keys = self.first
+        first = Sample(images_BCHW[0], target_BHW[0], keys[0])
+        if how == "auto" and (cache := open_cache(dataset, self.info, self.size, first)):
+            cache.look()
+            self.samples.cache = cache
+            return cache
+        per_sample = first.image.nbytes + first.target.nbytes
+        fits = per_sample * self.count < _free_memory() // 4
+        return MemoryCache(self.count, first) if how != "none" and fits else None
 
-    def _read_all(self) -> Batch:
-        """Read every picture once into two tensors: images N x C x H x W and targets N x H x W."""
-        image, target = self.first.images_BCHW[0], self.first.target_BHW[0]
-        images = torch.empty((self.count, *image.shape), dtype=image.dtype)
-        targets = torch.empty((self.count, *target.shape), dtype=target.dtype)
-        keys: list[str] = []
-        for batch in map(_or_raise, self._loader(batch_size=self.batch_size)):
+    def _gathered(self, chunk: list[int]) -> Batch:
+        assert self._kept is not None
+        batch = self._kept.gather(chunk)
+        if not self.pin:
+            return batch
+        return Batch(batch.images_BCHW.pin_memory(), batch.target_BHW.pin_memory(), batch.keys)
+
+    def _loaded(self, **how: Any) -> Iterator[tuple[Batch, list[bool]]]:
+        """Yield what the worker processes read: batches, and whether the cache has each sample."""
+        # A generator of its own, so that reading takes nothing from the training's random numbers.
+        generator = torch.Generator().manual_seed(self.seed)
+        loader: Iterable[Any] = DataLoader(
+            self.samples,
+            num_workers=self.workers,
+            collate_fn=_collate,
+            generator=generator,
+            pin_memory=self.pin,
+            **how,
+        )
+        for batch, stored in map(_or_raise, loader):
             if batch.images_BCHW.shape[1] != self.channels:
                 raise SegzooError(
                     f"`{batch.keys[0]}` has {batch.images_BCHW.shape[1]} channels, the first "
                     f"picture {self.channels}"
                 )
-            at = slice(len(keys), len(keys) + len(batch.keys))
-            images[at], targets[at] = batch.images_BCHW, batch.target_BHW
-            keys.extend(batch.keys)
-        return Batch(images, targets, keys)
-
-    def _loader(self, **how: Any) -> DataLoader[Any]:
-        # A generator of its own, so that reading takes nothing from the training's random numbers.
-        generator = torch.Generator().manual_seed(self.seed)
-        return DataLoader(
-            self.samples,
-            num_workers=self.workers,
-            collate_fn=_collate,
-            generator=generator,
-            **how,
-        )
+            yield batch, stored
 
     def _choose_workers(self, workers: int) -> int:
         if workers >= 0:
@@ -247,10 +221,10 @@ class Batches:
         return 0 if self.stream or self.count < 64 else min(8, os.cpu_count() or 1)
 
 
-def _or_raise(batch: Batch | SegzooError) -> Batch:
-    if isinstance(batch, SegzooError):
-        raise batch
-    return batch
+def _or_raise(read: tuple[Batch, list[bool]] | SegzooError) -> tuple[Batch, list[bool]]:
+    if isinstance(read, SegzooError):
+        raise read
+    return read
 
 
 def _mix(seed: int, number: int) -> int:

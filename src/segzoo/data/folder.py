@@ -49,6 +49,10 @@ class FolderDataset(Dataset[Sample]):
             )
         return Sample(image, target, key)
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return the files that a sample is made of."""
+        return self.pairs[self.keys[index]]
+
     def _read_target(self, path: Path) -> Tensor:
         if self._labels is None:
             return read_matte(path)

@@ -1,5 +1,6 @@
 """Opening a registered data set: its options, its stand-in, its splits."""
 
+import bisect
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
@@ -70,7 +71,21 @@ def joined(datasets: Sequence[Any]) -> Any:
     whole: Any = ConcatDataset(datasets)
     if all(hasattr(dataset, "keys") for dataset in datasets):
         whole.keys = [key for dataset in datasets for key in dataset.keys]
+    if all(hasattr(dataset, "files") for dataset in datasets):
+        whole.files = _Files(datasets)
     return whole
+
+
+class _Files:
+    """`files(index)` of several data sets as one."""
+
+    def __init__(self, datasets: Sequence[Any]) -> None:
+        self.datasets = datasets
+        self.ends = list(itertools.accumulate(map(len, datasets)))
+
+    def __call__(self, index: int) -> Sequence[Path]:
+        which = bisect.bisect_right(self.ends, index)
+        return self.datasets[which].files(index - (self.ends[which - 1] if which else 0))
 
 
 class _Chain:

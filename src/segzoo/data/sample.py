@@ -23,6 +23,14 @@ class Sample(NamedTuple):
     key: str
 
 
+class Batch(NamedTuple):
+    """images_BCHW, target_BHW and the keys of some samples of one size."""
+
+    images_BCHW: Tensor
+    target_BHW: Tensor
+    keys: list[str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataInfo:
     """What a model must know of the data set it is trained on.

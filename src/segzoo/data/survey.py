@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from segzoo.data.batches import finish_sample
+from segzoo.data.finish import finish_sample
 from segzoo.data.opening import DataSource
 from segzoo.data.sample import DataInfo, Sample
 from segzoo.errors import SegzooError

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from segzoo.data.batches import finish_sample
+from segzoo.data.finish import finish_sample
 from segzoo.data.sample import DataInfo, Sample, describe
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.options import options_dict

@@ -107,7 +107,8 @@ def prepare(config: RunConfig, folder: Path) -> Run:
             shuffle=name == "train",
             seed=config.seed,
             workers=config.workers,
-            cache=config.cache == "auto",
+            cache=config.cache,
+            pin=device.type == "cuda",
         )
         for name, data in (("train", train_data), *eval_data.items())
     }

@@ -33,6 +33,10 @@ class CamVidDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.keys)
 
+    def files(self, index: int) -> tuple[Path, Path]:
+        """Return the files that a sample is made of."""
+        return self.pairs[self.keys[index]]
+
     def __getitem__(self, index: int) -> Sample:
         key = self.keys[index]
         frame_path, labels_path = self.pairs[key]

@@ -35,10 +35,14 @@ class HKDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.keys)
 
+    def files(self, index: int) -> tuple[Path, Path]:
+        """Return the photograph and the matte that a sample is made of."""
+        key = self.keys[index]
+        return self.folder / f"{key}.png", self.folder / f"{key}{SUFFIX}.png"
+
     def __getitem__(self, index: int) -> Sample:
         key = self.keys[index]
-        image_path = self.folder / f"{key}.png"
-        matte_path = self.folder / f"{key}{SUFFIX}.png"
+        image_path, matte_path = self.files(index)
         image, matte = read_image(image_path), read_matte(matte_path)
         if image.shape[1:] != matte.shape:
             sizes = [f"{tensor.shape[-1]}x{tensor.shape[-2]}" for tensor in (image, matte)]

@@ -46,6 +46,10 @@ class PairDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.keys)
 
+    def files(self, index: int) -> tuple[Path, Path]:
+        """Return the files that a sample is made of."""
+        return self.images[index], self.masks[index]
+
     def __getitem__(self, index: int) -> Sample:
         image, labels = read_image(self.images[index]), self.read_labels(self.masks[index])
         if image.shape[1:] != labels.shape:
