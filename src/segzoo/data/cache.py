@@ -220,7 +220,7 @@ def open_cache(
     names, by ``keys``; and where the user's cache folder can be written.
     """
     keys = getattr(dataset, "keys", None)
-    if not hasattr(dataset, "files") or not isinstance(keys, (list, tuple)):
+    if not hasattr(dataset, "files") or not isinstance(keys, Sequence):
         return None
     if len(keys) != len(dataset):
         return None

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from segzoo.builtin import FolderOptions
 from segzoo.data.images import read_image, read_mask, read_matte
-from segzoo.data.labels import LabelMap, find_labels, parse_classes
+from segzoo.data.labels import MOST_SCANNED, LabelMap, find_labels, parse_classes
 from segzoo.data.layout import SPLITS, Pairs, find_pairs
 from segzoo.data.sample import Sample
 from segzoo.data.splits import carve
@@ -22,12 +22,11 @@ class FolderDataset(Dataset[Sample]):
 
     def __init__(
         self,
-        pairs: dict[str, tuple[Path, Path]],
+        pairs: Pairs,
         options: FolderOptions,
         labels: LabelMap | None,
     ) -> None:
-        self.pairs = pairs
-        self.keys = list(pairs)
+        self.pairs, self.keys = pairs, pairs.keys
         self.target = options.target
         self.threshold = options.threshold
         self._labels = labels
@@ -39,7 +38,7 @@ class FolderDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         key = self.keys[index]
-        image_path, mask_path = self.pairs[key]
+        image_path, mask_path = self.files(index)
         image = read_image(image_path)
         target = self._read_target(mask_path)
         if image.shape[1:] != target.shape:
@@ -51,7 +50,7 @@ class FolderDataset(Dataset[Sample]):
 
     def files(self, index: int) -> tuple[Path, ...]:
         """Return the files that a sample is made of."""
-        return self.pairs[self.keys[index]]
+        return self.pairs.files(index)
 
     def _read_target(self, path: Path) -> Tensor:
         if self._labels is None:
@@ -75,8 +74,7 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
     labels = None
     if options.target == "labels" and options.threshold is None:
         names, colours = parse_classes(options.classes, root)
-        masks = [mask for pairs in every.values() for _, mask in pairs.by_key.values()]
-        labels = find_labels(masks, names, colours, options.ignore)
+        labels = find_labels(_some_masks(every), names, colours, options.ignore)
     if split == "train":
         _say(root, every, labels)
     return FolderDataset(chosen, options, labels)
@@ -100,17 +98,26 @@ def _find_all(root: Path, options: FolderOptions) -> dict[str, Pairs]:
     return found
 
 
-def _choose(
-    every: dict[str, Pairs], split: str, options: FolderOptions
-) -> dict[str, tuple[Path, Path]]:
+def _choose(every: dict[str, Pairs], split: str, options: FolderOptions) -> Pairs:
     if split in every and (split != "train" or "val" in every):
-        return every[split].by_key
-    pairs = every["train"].by_key if "train" in every and "val" not in every else {}
-    train, val = carve(list(pairs), options.val)
-    keys = {"train": train, "val": val, "test": []}[split]
+        return every[split]
+    keys: list[str] = []
+    if "train" in every and "val" not in every:
+        train, val = carve(every["train"].keys, options.val)
+        keys = {"train": train, "val": val, "test": []}[split]
     if not keys:
         raise MissingSplitError(f"data set `folder` has no `{split}` split")
-    return {key: pairs[key] for key in keys}
+    return every["train"].chosen(set(keys))
+
+
+def _some_masks(every: dict[str, Pairs]) -> list[Path]:
+    """Return evenly spaced masks of all splits, as many as are looked at."""
+    step = max(1, -(-sum(len(pairs.keys) for pairs in every.values()) // MOST_SCANNED))
+    return [
+        pairs.files(index)[1]
+        for pairs in every.values()
+        for index in range(0, len(pairs.keys), step)
+    ]
 
 
 def _say(root: Path, every: dict[str, Pairs], labels: LabelMap | None) -> None:
@@ -118,7 +125,7 @@ def _say(root: Path, every: dict[str, Pairs], labels: LabelMap | None) -> None:
     for split, pairs in every.items():
         images, masks = (path.relative_to(root) for path in (pairs.images, pairs.masks))
         ending = f" (*{pairs.suffix})" if pairs.suffix else ""
-        parts.append(f"{split} {len(pairs.by_key)} pairs in {images} + {masks}{ending}")
+        parts.append(f"{split} {len(pairs.keys)} pairs in {images} + {masks}{ending}")
         for missing, what in (
             (pairs.without_mask, "images without a mask"),
             (pairs.without_image, "masks without an image"),

@@ -5,11 +5,15 @@ Known are, for each split: ``train/images`` + ``train/masks``, ``images/train`` 
 these without splits.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segzoo.data.images import is_picture
+import numpy as np
+import numpy.typing as npt
+
+from segzoo.data.index import Index
+from segzoo.data.names import Names
 from segzoo.errors import SegzooError
 
 SPLITS = {
@@ -29,16 +33,36 @@ MASK_SUFFIXES = (
 NEIGHBOURS = ("annot", "_mask", "_masks", "_label", "_labels", "_annot", "_annotations", "_gt")
 
 
-@dataclass
+_TOLD = ("suffix", "endings", "without_mask", "without_image")
+
+
+@dataclass(frozen=True)
 class Pairs:
-    """The pairs of one split by key, how they are laid out, and what has no partner."""
+    """The pairs of one split, how they are laid out, and what has no partner.
+
+    Pair n is `images / (key + ending)` with `masks / (key + ending)` for the two endings that
+    `which[n]` names. Of very many pairs all of it is little but the keys themselves.
+    """
 
     images: Path
     masks: Path
     suffix: str
-    by_key: dict[str, tuple[Path, Path]] = field(default_factory=dict)
-    without_mask: list[str] = field(default_factory=list)
-    without_image: list[str] = field(default_factory=list)
+    keys: Names
+    endings: tuple[tuple[str, str], ...]
+    which: npt.NDArray[np.uint16]
+    without_mask: tuple[str, ...] = ()
+    without_image: tuple[str, ...] = ()
+
+    def files(self, index: int) -> tuple[Path, Path]:
+        """Return the image and the mask of a pair."""
+        key, (image, mask) = self.keys[index], self.endings[self.which[index]]
+        return self.images / f"{key}{image}", self.masks / f"{key}{mask}"
+
+    def chosen(self, keys: Collection[str]) -> "Pairs":
+        """Return the pairs of some keys, in their order here."""
+        at = [place for place, key in enumerate(self.keys) if key in keys]
+        kept = Names(self.keys[place] for place in at)
+        return replace(self, keys=kept, which=self.which[at])
 
 
 def find_pairs(
@@ -47,20 +71,58 @@ def find_pairs(
     """Find the pairs of a split, or of the whole folder for the split "".
 
     `images` and `masks` are folders under the root where ``{split}`` stands for the split's name;
-    None means looked for. Returns None where there are none.
+    None means looked for. Returns None where there are none. Those of large folders are remembered
+    in the user's cache folder until a file comes or goes.
     """
     for image_folder, mask_folder in _candidates(root, split, images, masks):
         if not (image_folder.is_dir() and mask_folder.is_dir()):
             continue
-        image_files = _by_stem(image_folder)
-        mask_files = image_files if mask_folder == image_folder else _by_stem(mask_folder)
-        beside = mask_folder == image_folder
-        options = ("", *MASK_SUFFIXES) if suffix is None else (suffix,)
-        for ending in options[1:] if beside and suffix is None else options:
-            pairs = _match(image_files, mask_files, ending, beside)
-            if pairs.by_key:
-                pairs.images, pairs.masks = image_folder, mask_folder
-                return pairs
+        index = Index((image_folder, mask_folder), suffix)
+        known = index.load()
+        if known is not None:
+            known["endings"] = tuple(tuple(pair) for pair in known["endings"])
+            return Pairs(images=image_folder, masks=mask_folder, **known)
+        pairs = _pair_up(image_folder, mask_folder, suffix, index)
+        if pairs is not None:
+            told = {name: getattr(pairs, name) for name in _TOLD}
+            index.save(keys=pairs.keys, arrays={"which": pairs.which}, told=told)
+            return pairs
+    return None
+
+
+def _pair_up(
+    image_folder: Path, mask_folder: Path, suffix: str | None, index: Index
+) -> Pairs | None:
+    beside = mask_folder == image_folder
+    images = _by_stem(image_folder, index)
+    masks = images if beside else _by_stem(mask_folder, index)
+    options = ("", *MASK_SUFFIXES) if suffix is None else (suffix,)
+    for ending in options[1:] if beside and suffix is None else options:
+        matched = [
+            (key, (kind, ending + masks[key + ending]))
+            for key, kind in images.items()
+            if key + ending in masks and not (beside and key.endswith(ending))
+        ]
+        if not matched:
+            continue
+        endings = {pair: place for place, pair in enumerate(dict.fromkeys(e for _, e in matched))}
+        used = {key + ending for key, _ in matched}
+        return Pairs(
+            images=image_folder,
+            masks=mask_folder,
+            suffix=ending,
+            keys=Names(key for key, _ in matched),
+            endings=tuple(endings),
+            which=np.array([endings[pair] for _, pair in matched], np.uint16),
+            without_mask=tuple(
+                key
+                for key in images
+                if key + ending not in used and not (beside and key.endswith(ending))
+            ),
+            without_image=tuple(
+                key for key in masks if key not in used and (not beside or key.endswith(ending))
+            ),
+        )
     return None
 
 
@@ -86,35 +148,19 @@ def _candidates(
         yield root / name, root / name
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """Map relative paths without their ending to files; two files of one name are an error."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if not is_picture(path):
-            continue
-        key = path.relative_to(folder).with_suffix("").as_posix()
-        if key in found:
+def _by_stem(folder: Path, index: Index) -> dict[str, str]:
+    """Map the pictures' relative paths without ending to their endings, in the paths' order.
+
+    Two files of one name are an error.
+    """
+    found: dict[str, str] = {}
+    for name in index.pictures(folder):
+        stem, dot, ending = name.rpartition(".")
+        if stem in found:
             raise SegzooError(
-                f"{found[key]} and {path.name} have the same name but for the ending",
+                f"{folder / (stem + found[stem])} and {Path(name).name} have the same name but for "
+                "the ending",
                 "it is not clear which one the mask belongs to; rename one of them",
             )
-        found[key] = path
+        found[stem] = dot + ending
     return found
-
-
-def _match(images: dict[str, Path], masks: dict[str, Path], suffix: str, beside: bool) -> Pairs:
-    pairs = Pairs(images=Path(), masks=Path(), suffix=suffix)
-    used = set()
-    for key, path in images.items():
-        if beside and key.endswith(suffix):
-            continue
-        partner = masks.get(key + suffix)
-        if partner is None:
-            pairs.without_mask.append(key)
-        else:
-            pairs.by_key[key] = (path, partner)
-            used.add(key + suffix)
-    pairs.without_image = [
-        key for key in masks if key not in used and (not beside or key.endswith(suffix))
-    ]
-    return pairs

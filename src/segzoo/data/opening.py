@@ -9,6 +9,7 @@ from typing import Any
 
 from torch.utils.data import ConcatDataset
 
+from segzoo.data.names import Names
 from segzoo.data.roots import user_cache_folder
 from segzoo.data.sample import DataInfo, describe
 from segzoo.errors import MissingSplitError, SegzooError
@@ -70,7 +71,7 @@ def joined(datasets: Sequence[Any]) -> Any:
         return _Chain(datasets)
     whole: Any = ConcatDataset(datasets)
     if all(hasattr(dataset, "keys") for dataset in datasets):
-        whole.keys = [key for dataset in datasets for key in dataset.keys]
+        whole.keys = Names(key for dataset in datasets for key in dataset.keys)
     if all(hasattr(dataset, "files") for dataset in datasets):
         whole.files = _Files(datasets)
     return whole

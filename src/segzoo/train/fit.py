@@ -217,7 +217,7 @@ def fingerprint(info: DataInfo, train: Any, evals: dict[str, Batches]) -> str:
     keys = getattr(train, "keys", None)
     value = {
         "data": [info.identity, info.version, info.options, info.classes, info.target],
-        "keys": list(keys) if isinstance(keys, (list, tuple)) else None,
+        "keys": list(keys) if isinstance(keys, Sequence) else None,
         "evals": {name: [batches.count, batches.first.keys] for name, batches in evals.items()},
     }
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -4,11 +4,14 @@
 photographs, mattes 0 (background) to 255 (person) with soft edges.
 """
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from torch.utils.data import Dataset
 
-from segzoo.data.images import is_picture, read_image, read_matte
+from segzoo.data.images import read_image, read_matte
+from segzoo.data.index import Index
+from segzoo.data.names import Names
 from segzoo.data.roots import find_root
 from segzoo.data.sample import Sample
 from segzoo.data.splits import carve
@@ -27,8 +30,8 @@ class HKDataset(Dataset[Sample]):
     it is resized; with ``matte=soft`` the target is the alpha.
     """
 
-    def __init__(self, folder: Path, keys: list[str], options: HKOptions) -> None:
-        self.folder, self.keys = folder, keys
+    def __init__(self, folder: Path, keys: Iterable[str], options: HKOptions) -> None:
+        self.folder, self.keys = folder, Names(keys)
         self.target = "alpha" if options.matte == "soft" else "labels"
         self.threshold = options.threshold if options.matte == "binary" else None
 
@@ -64,7 +67,7 @@ def open_layout(
     """Open any data set in the HK layout. Raises SegzooError for a missing root or partner."""
     found = find_root(name, root, _is_root, homepage=homepage)
     folder = found / FOLDERS[split]
-    keys = paired_keys(folder) if folder.is_dir() else []
+    keys: Sequence[str] = paired_keys(folder) if folder.is_dir() else []
     if split != "test":
         train, val = carve(keys, options.val)
         keys = train if split == "train" else val
@@ -73,9 +76,14 @@ def open_layout(
     return HKDataset(folder, keys, options)
 
 
-def paired_keys(folder: Path) -> list[str]:
+def paired_keys(folder: Path) -> Sequence[str]:
     """Return the names of the pairs in a folder, sorted; raise SegzooError for a lone file."""
-    stems = {path.stem for path in folder.iterdir() if is_picture(path) and path.suffix == ".png"}
+    index = Index((folder,), "HK")
+    known = index.load()
+    if known is not None:
+        return known["keys"]
+    names = index.pictures(folder, deep=False)
+    stems = {name.removesuffix(".png") for name in names if name.endswith(".png")}
     images = {stem for stem in stems if not stem.endswith(SUFFIX)}
     mattes = {stem.removesuffix(SUFFIX) for stem in stems if stem.endswith(SUFFIX)}
     for lone, what, partner in (
@@ -89,7 +97,9 @@ def paired_keys(folder: Path) -> list[str]:
                 f"{folder / came} is a {what} ({len(lone)} of them in this folder)",
                 f"add {first}{partner}, or take the file away",
             )
-    return sorted(images)
+    keys = Names(sorted(images))
+    index.save(keys=keys)
+    return keys
 
 
 def write_sample(root: Path) -> None:

@@ -1,0 +1,94 @@
+"""Listing the pictures of folders, and remembering what was found in large ones.
+
+A folder's time of change tells when a file came or went. What was found is kept with the times of
+all the folders it was found in, and is found anew when any of them differs.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segzoo.data.images import SUFFIXES
+from segzoo.data.names import Names
+from segzoo.data.roots import user_cache_folder
+from segzoo.errors import SegzooError
+from segzoo.store import atomic
+
+FORMAT = 1
+LARGE = 20_000
+"""Names from which on remembering them is worth a file."""
+
+SETTLED_NS = 2_000_000_000
+"""A folder changed less than this before it is looked at may change again and keep its time."""
+
+
+class Index:
+    """What is found in `folders` under some `settings`."""
+
+    def __init__(self, folders: tuple[Path, ...], settings: Any) -> None:
+        told = [FORMAT, [str(folder.absolute()) for folder in folders], settings]
+        name = hashlib.blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
+        self.path = user_cache_folder() / "indices" / f"{name}.npz"
+        self.times: dict[str, int] = {}
+        self._settled = True
+
+    def pictures(self, folder: Path, *, deep: bool = True) -> list[str]:
+        """Return the paths of the pictures of a folder, relative to it with /, in their order.
+
+        Hidden ones are left out. `deep` looks into its folders too, but not behind links.
+        """
+        found: list[str] = []
+        waiting = [""]
+        while waiting:
+            below = waiting.pop()
+            where = folder.absolute() / below
+            changed = where.stat().st_mtime_ns
+            self.times[str(where)] = changed
+            self._settled &= time.time_ns() - changed > SETTLED_NS
+            with os.scandir(where) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting += [f"{below}{name}/"] * deep
+                    elif name[0] != "." and _ending(name).lower() in SUFFIXES:
+                        found.append(below + name)
+        nested = any("/" in name for name in found)
+        return sorted(found, key=lambda path: path.split("/")) if nested else sorted(found)
+
+    def load(self) -> dict[str, Any] | None:
+        """Return what was kept, or None where there is nothing, or not any more."""
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                values = {name: file[name] for name in file.files}
+            told = json.loads(values.pop("told").tobytes())
+            if any(Path(folder).stat().st_mtime_ns != t for folder, t in told.pop("times").items()):
+                return None
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+            return None
+        names = {"keys": Names.of_arrays(values.pop("text"), values.pop("ends"))}
+        return {**told, **values, **names}
+
+    def save(self, *, keys: Names, arrays: Any = None, told: Any = None) -> None:
+        """Keep the names and what belongs to them, where they are many and the folders settled."""
+        if len(keys) < LARGE or not self._settled:
+            return
+        header = json.dumps({**(told or {}), "times": self.times}).encode()
+        with contextlib.suppress(SegzooError), atomic(self.path) as temporary:
+            np.savez(
+                temporary,
+                told=np.frombuffer(header, np.uint8),
+                text=keys.text,
+                ends=keys.ends,
+                **(arrays or {}),
+            )
+
+
+def _ending(name: str) -> str:
+    return name[name.rfind(".") :]
