@@ -1,7 +1,7 @@
 """One contestant of benchmarks/training.py: trains, and prints JSON with its pictures per second.
 
-Every one trains the same network on the same PNG pairs in batches of the same size, by cross-entropy
-and Adam 1e-3, at 256 x 256::
+Every one trains the same network on the same PNG pairs in batches of the same size, by
+cross-entropy and Adam 1e-3, at 256 x 256::
 
     python benchmarks/trainings.py tutorial unet HK --epochs 3
 

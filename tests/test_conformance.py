@@ -64,6 +64,8 @@ DATASETS = [
     ("label-too-high", "labels", "label 7 with 2 classes"),
     ("only-background", "labels", "nothing but class 0"),
     ("random-item", "repeatable", "another item 0"),
+    ("names-one-file", "files", "reads more for `train` 0 than its `files` name"),
+    ("names-no-file", "files", "`files` that are not there: train0.npz"),
     ("seeds-numpy", "repeatable", "changes the numpy's random state"),
     ("holds-a-lambda", "workers", "cannot be pickled"),
     ("random-item", "workers", "depend on its index alone"),

@@ -105,7 +105,10 @@ def gathered(rows_NS: Tensor) -> list[Tensor]:
     """Return the rows of every rank, by rank; they may be differently many."""
     if not dist.is_initialized():
         return [rows_NS]
-    counts = [torch.zeros(1, dtype=torch.long, device=rows_NS.device) for _ in range(dist.get_world_size())]
+    counts = [
+        torch.zeros(1, dtype=torch.long, device=rows_NS.device)
+        for _ in range(dist.get_world_size())
+    ]
     dist.all_gather(counts, torch.tensor([len(rows_NS)], device=rows_NS.device))
     most = max(int(count) for count in counts)
     padded_NS = rows_NS.new_zeros((most, *rows_NS.shape[1:]))

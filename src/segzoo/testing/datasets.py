@@ -230,6 +230,40 @@ class DatasetConformance(Conformance):
                 raise self.fault(f"has `keys` unlike those of `{split}`", "list them in order")
 
     @check
+    def test_files(self) -> None:
+        """Where there is `files`, it names every file that a sample is made of."""
+        for split in self.splits():
+            with tempfile.TemporaryDirectory() as outer:
+                root = Path(outer)
+                self._write(root)
+                dataset = self.build(root, split)
+                if not hasattr(dataset, "files"):
+                    continue
+                whole = Sample(*dataset[0])
+                named = {Path(path).resolve() for path in dataset.files(0)}
+                lost = [path for path in named if not path.is_file()]
+                if lost:
+                    raise self.fault(
+                        f"has `files` that are not there: {lost[0].name}", "name files"
+                    )
+                for path in root.rglob("*"):
+                    if path.is_file() and path.resolve() not in named:
+                        path.unlink()
+                try:
+                    alone = Sample(*dataset[0])
+                except Exception as error:
+                    raise self.fault(
+                        f"reads more for `{split}` 0 than its `files` name: {error}",
+                        "name every file that the sample is made of, or leave `files` out",
+                    ) from error
+                same = torch.equal(whole.image, alone.image)
+                if not same or not torch.equal(whole.target, alone.target):
+                    raise self.fault(
+                        f"gives another `{split}` 0 without the files that `files` does not name",
+                        "name every file that the sample is made of, or leave `files` out",
+                    )
+
+    @check
     def test_repeatable(self) -> None:
         """The same item twice is the same, and reading leaves random states and stdout alone."""
         for split, dataset in self.splits().items():

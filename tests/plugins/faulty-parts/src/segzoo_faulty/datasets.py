@@ -155,6 +155,27 @@ class WrongKeys(Sound):
         return Sample(array[:3], array[3], key)
 
 
+class NamesOneFile(Sound):
+    """Reads a table beside each picture, which its `files` leave out."""
+
+    def files(self, index: int) -> list[Path]:
+        """Return the picture's own file."""
+        return [self.folder / f"{self.keys[index]}.npy"]
+
+    def __getitem__(self, index: int) -> Sample:
+        last = np.load(self.folder / f"{self.keys[-1]}.npy")
+        sample = super().__getitem__(index)
+        return sample._replace(image=sample.image ^ torch.from_numpy(last[:3] & 1))
+
+
+class NamesNoFile(Sound):
+    """Names a file that is not there."""
+
+    def files(self, index: int) -> list[Path]:
+        """Return the picture's file with another ending."""
+        return [self.folder / f"{self.keys[index]}.npz"]
+
+
 class Endless(Sound):
     """Begins again after its last picture."""
 
@@ -212,6 +233,8 @@ float64 = builder(Float64)
 seeds_numpy = builder(SeedsNumpy)
 wrong_keys = builder(WrongKeys)
 endless = builder(Endless)
+names_one_file = builder(NamesOneFile)
+names_no_file = builder(NamesNoFile)
 numpy_target = builder(NumpyTarget)
 only_background = builder(OnlyBackground)
 random_sample = writes_beside = no_sample = sound_data = builder(Sound)
