@@ -70,7 +70,7 @@ class Index:
             told = json.loads(values.pop("told").tobytes())
             if any(Path(folder).stat().st_mtime_ns != t for folder, t in told.pop("times").items()):
                 return None
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return None
         names = {"keys": Names.of_arrays(values.pop("text"), values.pop("ends"))}
         return {**told, **values, **names}
