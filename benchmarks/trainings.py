@@ -32,6 +32,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -275,6 +276,29 @@ def segzoo_train(name: str, root: Path, epochs: int) -> list[float]:
     return [json.loads(line)["images_per_second"] for line in lines]
 
 
+def peak(name: str) -> dict[str, float]:
+    """Return the step's operations for a picture, and how many a second matrices are multiplied by.
+
+    A multiplication and an addition are two operations. Matrices are 2048 x 2048, in the step's
+    precision.
+    """
+    model = network(name).train()
+    images = torch.rand(1 if name != "unet-lite0" else 2, 3, SIZE, SIZE)
+    with FlopCounterMode(display=False) as counter:
+        model(images).sum().backward()
+    dtype = torch.bfloat16 if has_bf16() else torch.float32
+    one, two = torch.rand(2, 2048, 2048).to(dtype)
+    rates = []
+    for _ in range(20):
+        start = time.perf_counter()
+        one @ two
+        rates.append(2 * 2048**3 / (time.perf_counter() - start) / 1e9)
+    return {
+        "gflop_per_picture": counter.get_total_flops() / len(images) / 1e9,
+        "gflops_per_second": max(rates),
+    }
+
+
 CONTESTANTS: dict[str, Callable[[str, Path, int], list[float]]] = {
     "tutorial": tutorial,
     "reference": reference,
@@ -287,11 +311,14 @@ CONTESTANTS: dict[str, Callable[[str, Path, int], list[float]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("contestant", choices=CONTESTANTS)
+    parser.add_argument("contestant", choices=[*CONTESTANTS, "peak"])
     parser.add_argument("model", choices=MODELS)
     parser.add_argument("root", type=Path)
     parser.add_argument("--epochs", type=int, default=3)
     given = parser.parse_args()
+    if given.contestant == "peak":
+        print(json.dumps(peak(given.model)))
+        return
     rates = CONTESTANTS[given.contestant](given.model, given.root, given.epochs)
     print(json.dumps({"rates": rates, "bf16": has_bf16(), "threads": torch.get_num_threads()}))
 

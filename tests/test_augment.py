@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from segzoo.train.augment import augmented, strong, warped
+from segzoo.train.augment import Draws, augmented, strong, warped
 
 
 def batch(count=4, size=(48, 64)):
@@ -19,8 +19,8 @@ def still(count):
     return {"scale_x_B": one, "scale_y_B": one, "angle_B": zero, "shift_B2": torch.zeros(count, 2)}
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+def draws(seed=0, first=0, total=0):
+    return Draws(torch.Generator().manual_seed(seed), first, total)
 
 
 @pytest.mark.parametrize("preset", ["none", "light", "strong"])
@@ -29,7 +29,7 @@ def test_shapes_types_and_labels_are_kept(preset, channels):
     images = torch.randn(5, channels, 40, 56)
     labels = torch.randint(0, 3, (5, 40, 56))
     labels[:, :4] = 255
-    changed, target = augmented(preset, images, labels, generator())
+    changed, target = augmented(preset, images, labels, draws())
     assert changed.shape == images.shape
     assert (target.shape, target.dtype) == (labels.shape, torch.int64)
     assert set(target.unique().tolist()) <= {0, 1, 2, 255}
@@ -39,16 +39,28 @@ def test_shapes_types_and_labels_are_kept(preset, channels):
 
 def test_the_seed_decides_and_pictures_differ():
     images, labels = batch()
-    one, two, other = (strong(images, labels, generator(seed)) for seed in (1, 1, 2))
+    one, two, other = (strong(images, labels, draws(seed)) for seed in (1, 1, 2))
     assert torch.equal(one[0], two[0]) and torch.equal(one[1], two[1])
     assert not torch.equal(one[0], other[0])
     assert not torch.equal(one[1][0], one[1][1])
 
 
+@pytest.mark.parametrize("preset", ["light", "strong"])
+def test_a_share_of_a_batch_gets_what_it_gets_in_the_whole(preset):
+    images, labels = batch(7)
+    images = images + torch.rand_like(images)
+    whole = augmented(preset, images, labels, draws())
+    for own in (slice(0, 4), slice(4, 7)):
+        part = augmented(preset, images[own], labels[own], draws(0, own.start, 7))
+        assert torch.equal(part[1], whole[1][own])
+        torch.testing.assert_close(part[0], whole[0][own])
+    assert (whole[0] - images).abs().amax((1, 2, 3)).gt(0).all()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_target_goes_where_its_picture_goes(seed):
     images, labels = batch(8)
-    changed, target = strong(images, labels, generator(seed))
+    changed, target = strong(images, labels, draws(seed))
     # Colours are changed without moving anything: the bright box is where the label is 1.
     middle = (changed.amax((1, 2, 3)) + changed.amin((1, 2, 3))) / 2
     seen = changed.mean(1) > middle[:, None, None]
@@ -60,7 +72,7 @@ def test_the_target_goes_where_its_picture_goes(seed):
 
 def test_an_alpha_is_warped_without_steps():
     images, labels = batch()
-    _, alpha = strong(images, labels.float() * 0.5, generator(3))
+    _, alpha = strong(images, labels.float() * 0.5, draws(3))
     assert alpha.is_floating_point()
     assert alpha.min() >= 0 and alpha.max() <= 0.5
     assert len(alpha.unique()) > 10

@@ -138,7 +138,7 @@ def test_accumulation_equals_the_large_batch(hk_root, tmp_path):
         run = prepare(
             make_config({**settings, "batch_size": batch_size, "accumulate": accumulate}), tmp_path
         )
-        for batch, last, share in steps(run):
+        for batch, _, last, share in steps(run):
             images = run.preprocess(batch.images_BCHW)
             (run.loss(run.model(images), batch.target_BHW.long()) * share).backward()
             if last:

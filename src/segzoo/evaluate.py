@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ from segzoo.config import Size, read_config
 from segzoo.data.batches import Batches
 from segzoo.data.finish import finish_sample
 from segzoo.data.opening import DataSource
-from segzoo.data.sample import Batch, DataInfo, Sample
+from segzoo.data.sample import DataInfo, Sample
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.inference import Inference
 from segzoo.metrics import MetricSet
 from segzoo.metrics.pictures import check_ending
 from segzoo.predict import AS_TRAINED, Segmenter, load
+from segzoo.ranks import Ranks, asked_for, gathered, joined, told
 from segzoo.train.device import autocast
 from segzoo.weights import WeightsInfo
 
@@ -41,7 +42,7 @@ def memory_format(channels_last: bool) -> torch.memory_format:
 @torch.inference_mode()
 def score(
     model: nn.Module,
-    batches: Iterable[Batch],
+    batches: Batches,
     *,
     preprocess: nn.Module,
     loss: nn.Module | None,
@@ -54,24 +55,38 @@ def score(
     """Return the loss (mean over pictures) and all scores of a model in eval mode.
 
     The model is put into eval mode and left there. Logits are scored at the batches' own size.
+    Several ranks score their own batches, and all return the scores of all.
     """
     model.eval()
     metrics.start()
-    total, count = torch.zeros((), device=device), 0
-    for batch in batches:
+    firsts: list[int] = []
+    counts: list[int] = []
+    losses: list[Tensor] = []
+    for batch, part in batches.with_parts(0):
         images_BCHW = preprocess(batch.images_BCHW.to(device, non_blocking=True))
         target_BHW = device_target(batch.target_BHW, target, device)
         with autocast(device, precision):
             output: Any = model(images_BCHW.contiguous(memory_format=layout))
         logits_BKHW = output["out"] if isinstance(output, dict) else output
-        metrics.update(logits_BKHW, target_BHW, batch.keys)
+        metrics.update(logits_BKHW, target_BHW, batch.keys, part.first)
         if loss is not None:
-            total += loss(logits_BKHW, target_BHW) * len(batch.keys)
-        count += len(batch.keys)
-    scores = {} if loss is None else {"loss": float(total) / max(count, 1)}
+            losses.append(loss(logits_BKHW, target_BHW))
+            firsts.append(part.first)
+            counts.append(len(batch.keys))
+    scores = {} if loss is None else {"loss": _mean_loss(losses, counts, firsts)}
     return {**scores, **metrics.compute()}
 
 
+def _mean_loss(losses: list[Tensor], counts: list[int], firsts: list[int]) -> float:
+    """Return the mean over the pictures of all ranks' batches, added up in the pictures' order."""
+    own = torch.tensor([firsts, counts], dtype=torch.float64).reshape(2, -1)
+    losses_N = torch.stack(losses).cpu().double() if losses else own.new_zeros(0)
+    rows_N3 = torch.cat(gathered(torch.cat([own, losses_N[None]]).T))
+    _, counts_N, losses_N = rows_N3[rows_N3[:, 0].argsort()].T
+    return float((losses_N * counts_N).sum() / counts_N.sum())
+
+
+@joined()
 def evaluate_weights(
     weights: str | Path,
     *,
@@ -94,8 +109,10 @@ def evaluate_weights(
     with windows and with the size "full" the probabilities are brought to each picture's own size
     and scored against the untouched mask. Beside the `scores` of the data set there are their 95 %
     `intervals`, and the scores of the `worst` pictures; those of all go to `per_picture`, a .csv
-    or .json file. Raises SegzooError where the data set does not fit the model.
+    or .json file. Ranks that `torchrun` started share the pictures. Raises SegzooError where the
+    data set does not fit the model.
     """
+    ranks = asked_for()
     if per_picture is not None:
         check_ending(per_picture)
     segmenter = load(weights, device=device, precision=precision)
@@ -116,16 +133,17 @@ def evaluate_weights(
         ignore_index=info.ignore_index,
         target=info.target,
         each=True,
+        ranks=ranks,
     )
     own = full_size or how.at_own_size
     at = None if own else how.seen(trained.size, trained.size, 1, segmenter.model.stride)
     if at is None or not how.is_plain:
-        scores, count = _score_predictions(segmenter, dataset, info, scored, how, at)
+        scores, count = _score_predictions(segmenter, dataset, info, scored, how, at, ranks)
     else:
-        batches = Batches(dataset, info, size=at, batch_size=how.batch_size)
+        batches = Batches(dataset, info, size=at, batch_size=how.batch_size, ranks=ranks)
         scores = score(
             segmenter.model,
-            batches.epoch(0),
+            batches,
             preprocess=segmenter.preprocess,
             loss=None,
             metrics=scored,
@@ -135,7 +153,7 @@ def evaluate_weights(
         )
         count = None if batches.stream else batches.count
     pictures = scored.pictures()
-    if per_picture is not None:
+    if per_picture is not None and ranks.first:
         pictures.write(per_picture)
     by = "mad" if info.target == "alpha" else "mean_iou"
     return {
@@ -182,28 +200,38 @@ def _score_predictions(
     metrics: MetricSet,
     how: Inference,
     at: Size | None,
+    ranks: Ranks,
 ) -> tuple[dict[str, float], int]:
     """Score what `predict` would say of each picture, at the size `at` or (None) its own."""
     metrics.start()
     count = 0
-    for samples in _chunks(dataset, how.pictures_at_once):
+    for first, samples in _chunks(dataset, how.pictures_at_once, ranks):
         images = [finish_sample(sample, info, None).image for sample in samples]
         targets = [finish_sample(sample, info, at).target for sample in samples]
         sizes = [(target.shape[0], target.shape[1]) for target in targets]
         found = segmenter.probabilities(images, sizes, how)
-        for sample, probability_KHW, target_HW in zip(samples, found, targets, strict=True):
+        triples = zip(samples, found, targets, strict=True)
+        for place, (sample, probability_KHW, target_HW) in enumerate(triples, first):
             target_BHW = device_target(target_HW[None], info.target, probability_KHW.device)
-            metrics.update(as_logits(probability_KHW)[None], target_BHW, [sample.key])
-            count += 1
-    return metrics.compute(), count
+            metrics.update(as_logits(probability_KHW)[None], target_BHW, [sample.key], place)
+        count += len(samples)
+    return metrics.compute(), sum(told(count))
 
 
-def _chunks(dataset: Any, size: int) -> Iterator[list[Sample]]:
-    """Yield the raw samples of a data set or a stream, `size` at a time."""
-    stream = not hasattr(dataset, "__getitem__")
-    samples = iter(dataset if stream else (dataset[i] for i in range(len(dataset))))
-    while chunk := [Sample(*raw) for raw in itertools.islice(samples, size)]:
-        yield chunk
+def _chunks(dataset: Any, size: int, ranks: Ranks) -> Iterator[tuple[int, list[Sample]]]:
+    """Yield this rank's raw samples, `size` at a time, each time with the place of the first."""
+    if hasattr(dataset, "__getitem__"):
+        for first in range(ranks.rank * size, len(dataset), ranks.count * size):
+            last = min(first + size, len(dataset))
+            yield first, [Sample(*dataset[index]) for index in range(first, last)]
+        return
+    samples = iter(dataset)
+    for number in itertools.count():
+        chunk = [Sample(*raw) for raw in itertools.islice(samples, size)]
+        if not chunk:
+            return
+        if number % ranks.count == ranks.rank:
+            yield number * size, chunk
 
 
 def _check_fit(info: DataInfo, trained: WeightsInfo) -> None:

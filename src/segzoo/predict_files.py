@@ -16,6 +16,7 @@ from segzoo.data.images import SUFFIXES, is_picture, read_image
 from segzoo.errors import SegzooError
 from segzoo.inference import Inference, saved_kinds
 from segzoo.predict import AS_TRAINED, Prediction, Segmenter, has_background, load
+from segzoo.ranks import asked_for
 from segzoo.store import atomic
 
 log = logging.getLogger("segzoo")
@@ -53,8 +54,8 @@ def predict_files(
     ``NAME_alpha.png`` (8-bit grey, 255 = foreground) and ``NAME_probability.npy`` (float16
     K x H x W), and with a `background`, a colour or a picture file, ``NAME_background.jpg`` before
     it; each at the picture's own, upright size; folders below a given folder are kept.
-    Pictures are read ahead and written behind the network. Returns the paths written for each
-    picture. Raises SegzooError for a missing or unreadable picture; what comes before it is
+    Pictures are read ahead and written behind the network. Ranks that `torchrun` started share
+    them. Returns the paths written for each of this one's pictures. Raises SegzooError for a missing or unreadable picture; what comes before it is
     written and stays.
     """
     jobs = _outputs(_collect(pictures), out)
@@ -62,6 +63,8 @@ def predict_files(
         raise SegzooError(
             f"no pictures in {', '.join(map(str, pictures))}", f"readable: {_listed_suffixes()}"
         )
+    ranks = asked_for()
+    jobs = jobs[ranks.rank :: ranks.count]
     saved_kinds(save)  # A mistyped kind is told before the model is built.
     behind = None if background is None else parse_background(background)
     segmenter = load(weights, device=device, precision=precision)

@@ -13,7 +13,7 @@ from segzoo.data.sample import DataInfo
 from segzoo.evaluate import device_target
 from segzoo.model import Preprocess, normalization
 from segzoo.report import save_grid
-from segzoo.train.augment import augmented
+from segzoo.train.augment import Draws, augmented
 
 TIMES = 3  # how often each picture is augmented
 
@@ -45,9 +45,9 @@ def draw_preview(
         [_photo(image, mean, std) for image in images_BCHW],
         [Image.fromarray(_coloured(target, info)) for target in target_BHW],
     ]
-    generator = torch.Generator().manual_seed(seed)
+    draws = Draws(torch.Generator().manual_seed(seed))
     for _ in range(TIMES):
-        changed_BCHW, moved_BHW = augmented(augment, images_BCHW, target_BHW, generator)
+        changed_BCHW, moved_BHW = augmented(augment, images_BCHW, target_BHW, draws)
         columns.append(
             [
                 _overlaid(_photo(image, mean, std), target, info)

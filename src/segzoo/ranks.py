@@ -6,6 +6,8 @@ Each process, a rank, has a share of every batch. B batch, K classes, N pictures
 import contextlib
 import contextvars
 import datetime
+import functools
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -15,7 +17,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+
+from segzoo.errors import SegzooError
 
 PATIENCE = datetime.timedelta(minutes=30)
 """How long a rank waits for the others, who may be reading pictures for the first time. One that
@@ -44,28 +47,49 @@ class Ranks:
         return slice(start, start + each + (self.rank < left))
 
 
+ALONE = Ranks()
+
+
 def asked_for() -> Ranks:
     """Return what the environment of `torchrun` says; one rank where there is none."""
-    names = {"rank": "RANK", "count": "WORLD_SIZE", "local": "LOCAL_RANK"}
-    return Ranks(**{k: int(os.environ[name]) for k, name in names.items() if name in os.environ})
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    if not all(name in os.environ for name in (*names, "MASTER_ADDR")):
+        return ALONE
+    return Ranks(*(int(os.environ[name]) for name in names))
 
 
 @contextlib.contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
-    """Join the other ranks for the time of the block, over NCCL on CUDA devices, else over gloo."""
+def joined() -> Iterator[Ranks]:
+    """Join the other ranks for the time of the block, over gloo, and over NCCL between GPUs.
+
+    A process that no `torchrun` started is alone. Raises SegzooError where another rank ends.
+    """
     ranks = asked_for()
-    if ranks.count == 1:
+    if ranks.count == 1 or dist.is_initialized():
         yield ranks
         return
-    mine = not dist.is_initialized()
-    if mine:
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=PATIENCE)
+    backend = "gloo"
+    if torch.cuda.is_available() and dist.is_nccl_available():
+        torch.cuda.set_device(ranks.local % torch.cuda.device_count())
+        backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend, timeout=PATIENCE)
     try:
         yield ranks
+    except RuntimeError as error:
+        if not _is_of_others(error):
+            raise
+        raise SegzooError(
+            f"rank {ranks.rank} of {ranks.count} has lost another one: "
+            f"{' '.join(str(error).split())[:200]}",
+            "the rank that ended first says why; after a kill, continue with --resume",
+        ) from error
     finally:
-        if mine:
-            dist.destroy_process_group()
+        dist.destroy_process_group()
+
+
+def _is_of_others(error: RuntimeError) -> bool:
+    known = (dist.DistBackendError, dist.DistNetworkError)
+    return isinstance(error, known) or "gloo" in str(error)
 
 
 @contextlib.contextmanager
@@ -84,7 +108,19 @@ def one_batch(share: float) -> Iterator[None]:
 
 def total(value: Tensor) -> Tensor:
     """Return the sum of `value` over the ranks that have a batch in common, with its gradient."""
-    return all_reduce(value) if _together.get() else value
+    return _Sum.apply(value) if _together.get() else value  # type: ignore[return-value]
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over the ranks; what it is used for on each of them is added up in its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return summed(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return summed(gradients[0])
 
 
 def own_share() -> float:
@@ -96,80 +132,138 @@ def summed(value: Tensor) -> Tensor:
     """Return the sum of `value` over all ranks, without a gradient."""
     if not dist.is_initialized():
         return value
-    value = value.clone()
+    value = value.detach().clone()
     dist.all_reduce(value)
     return value
 
 
+def told(value: Any) -> list[Any]:
+    """Return a value of every rank, by rank; values are what JSON can say."""
+    if not dist.is_initialized():
+        return [value]
+    data = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+    return [json.loads(part.numpy().tobytes()) for part in _gathered_rows(data)]
+
+
 def gathered(rows_NS: Tensor) -> list[Tensor]:
-    """Return the rows of every rank, by rank; they may be differently many."""
+    """Return the rows of every rank, by rank, as float64 on the CPU.
+
+    They may be differently many, and a rank that has none need not know how long they are.
+    """
+    rows_NS = rows_NS.detach().cpu().double()
     if not dist.is_initialized():
         return [rows_NS]
-    counts = [
-        torch.zeros(1, dtype=torch.long, device=rows_NS.device)
-        for _ in range(dist.get_world_size())
-    ]
-    dist.all_gather(counts, torch.tensor([len(rows_NS)], device=rows_NS.device))
+    lengths = [length for rows, length in told(list(rows_NS.shape)) if rows]
+    return _gathered_rows(rows_NS if rows_NS.numel() else rows_NS.new_zeros(0, max(lengths)))
+
+
+def _gathered_rows(rows: Tensor) -> list[Tensor]:
+    counts = [torch.zeros(1, dtype=torch.long) for _ in range(dist.get_world_size())]
+    dist.all_gather(counts, torch.tensor([len(rows)]))
     most = max(int(count) for count in counts)
-    padded_NS = rows_NS.new_zeros((most, *rows_NS.shape[1:]))
-    padded_NS[: len(rows_NS)] = rows_NS
-    parts = [torch.empty_like(padded_NS) for _ in counts]
-    dist.all_gather(parts, padded_NS)
+    padded = rows.new_zeros((most, *rows.shape[1:]))
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(parts, padded)
     return [part[: int(count)] for part, count in zip(parts, counts, strict=True)]
 
 
-def told(value: Any, device: torch.device) -> list[Any]:
-    """Return a value of every rank, by rank; values are what JSON can say."""
-    data = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(device)
-    return [json.loads(part.cpu().numpy().tobytes()) for part in gathered(data)]
+def in_their_order(
+    firsts: list[int], keys: list[str], rows: dict[str, list[Tensor]]
+) -> tuple[list[str], dict[str, list[Tensor]]]:
+    """Return the keys and rows of all ranks' batches, the batch with the first pictures first.
+
+    Each rank gives the place of the first picture of each of its batches, and all keys; `rows` has
+    by name a tensor B x S for each batch.
+    """
+    counts = [len(part) for part in next(iter(rows.values()), [])]
+    says = told({"firsts": firsts, "counts": counts, "keys": keys})
+    places = [
+        (first, rank, number)
+        for rank, told_by in enumerate(says)
+        for number, first in enumerate(told_by["firsts"])
+    ]
+    places.sort()
+    keys_by_rank = [_cut(told_by["keys"], told_by["counts"]) for told_by in says]
+    ordered: dict[str, list[Tensor]] = {}
+    for name, parts in rows.items():
+        all_rows = gathered(torch.cat(parts) if parts else torch.zeros(0, 0))
+        cut = [list(one.split(told_by["counts"])) for one, told_by in zip(all_rows, says)]
+        ordered[name] = [cut[rank][number] for _, rank, number in places]
+    return [key for _, rank, number in places for key in keys_by_rank[rank][number]], ordered
 
 
-def same_norms(model: nn.Module, device: torch.device) -> nn.Module:
-    """Let batch norms see the batch of all ranks: torch's own on CUDA, where it has one."""
-    if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+def _cut(values: list[str], counts: list[int]) -> list[list[str]]:
+    ends = list(itertools.accumulate(counts))
+    return [values[end - count : end] for end, count in zip(ends, counts, strict=True)]
+
+
+def same_norms(model: nn.Module) -> None:
+    """Let a model's batch norms see the batch of all ranks, on every device.
+
+    Changes the modules in place and keeps their parameters, buffers and names. torch's own
+    SyncBatchNorm runs on GPUs alone, and leaves out the activations that timm's norms have.
+    """
     for module in model.modules():
-        for name, child in module.named_children():
-            if isinstance(child, nn.BatchNorm2d):
-                child.__class__ = SummedBatchNorm  # keeps its parameters, buffers and hooks
-                assert getattr(module, name) is child
-    return model
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SummedBatchNorm
+        elif isinstance(module, nn.BatchNorm2d) and hasattr(module, "act"):
+            module.__class__ = _with_activation(type(module))
 
 
 class SummedBatchNorm(nn.BatchNorm2d):
-    """Batch norm over the batch of all ranks, where torch.nn.SyncBatchNorm does not run.
-
-    Means of the values and of their squared distances are added up in two steps, weighted by the
-    ranks' pictures, as Ioffe & Szegedy's equations over the whole batch.
-    """
+    """Batch norm over the batch of all ranks, as Ioffe & Szegedy, 2015, over the whole of it."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised input_BCHW."""
-        if not (self.training and _together.get()):
-            return super().forward(input)
-        values_BCHW = input.float()
-        size = torch.tensor(float(input.numel() // input.shape[1]), device=input.device)
-        size = all_reduce(size)
-        mean_C = all_reduce(values_BCHW.sum((0, 2, 3))) / size
-        centred_BCHW = values_BCHW - mean_C[:, None, None]
-        variance_C = all_reduce(centred_BCHW.square().sum((0, 2, 3))) / size
-        if self.track_running_stats and self.running_mean is not None:
-            self._remember(mean_C.detach(), variance_C.detach(), float(size))
-        scale_C = torch.rsqrt(variance_C + self.eps)
-        if self.affine:
-            scale_C = scale_C * self.weight
-        out_BCHW = centred_BCHW * scale_C[:, None, None]
-        if self.affine:
-            out_BCHW = out_BCHW + self.bias[:, None, None]
-        return out_BCHW.to(input.dtype)
+        together = self.training and _together.get()
+        return _normalised(self, input) if together else super().forward(input)
 
-    def _remember(self, mean_C: Tensor, variance_C: Tensor, size: float) -> None:
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
-        momentum = self.momentum
-        if momentum is None:
-            momentum = 1 / float(self.num_batches_tracked)
-        self.running_mean.lerp_(mean_C, momentum)
-        self.running_var.lerp_(variance_C * (size / max(size - 1, 1)), momentum)
+
+@functools.cache
+def _with_activation(norm: type[nn.BatchNorm2d]) -> type[nn.BatchNorm2d]:
+    """Return the same for a norm of timm (BatchNormAct2d), which has `drop` and `act` besides."""
+
+    class SummedBatchNormAct(norm):
+        def forward(self, x: Tensor) -> Tensor:
+            if not (self.training and _together.get()):
+                return super().forward(x)
+            return self.act(self.drop(_normalised(self, x)))
+
+    return SummedBatchNormAct
+
+
+def _normalised(norm: nn.BatchNorm2d, input_BCHW: Tensor) -> Tensor:
+    """Normalise by the mean and variance over all ranks, and remember them.
+
+    The values and then their squared distances from the mean are added up: the difference of the
+    mean square and the squared mean would lose what it is about.
+    """
+    values_BCHW = input_BCHW.float()
+    sizes = values_BCHW.new_tensor([input_BCHW.numel() // input_BCHW.shape[1]])
+    sums = total(torch.cat([values_BCHW.sum((0, 2, 3)), sizes]))
+    mean_C, size = sums[:-1] / sums[-1], sums[-1].detach()
+    centred_BCHW = values_BCHW - mean_C[:, None, None]
+    variance_C = total(centred_BCHW.square().sum((0, 2, 3))) / size
+    if norm.track_running_stats and norm.running_mean is not None:
+        _remember(norm, mean_C.detach(), variance_C.detach() * size / (size - 1).clamp(min=1))
+    scale_C = torch.rsqrt(variance_C + norm.eps)
+    if norm.weight is not None:
+        scale_C = scale_C * norm.weight
+    out_BCHW = centred_BCHW * scale_C[:, None, None]
+    if norm.bias is not None:
+        out_BCHW = out_BCHW + norm.bias[:, None, None]
+    return out_BCHW.to(input_BCHW.dtype)
+
+
+@torch.no_grad()
+def _remember(norm: nn.BatchNorm2d, mean_C: Tensor, variance_C: Tensor) -> None:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
+    momentum = norm.momentum
+    if momentum is None:
+        momentum = 1 / float(norm.num_batches_tracked)
+    norm.running_mean.lerp_(mean_C, momentum)
+    norm.running_var.lerp_(variance_C, momentum)

@@ -136,6 +136,14 @@ def _set_up_logging() -> None:
     log.handlers[:] = [handler]
     log.propagate = False
     log.setLevel(logging.DEBUG if _debugging() else logging.INFO)
+    if "MASTER_ADDR" not in os.environ:
+        return
+    # Ranks that torchrun has started. torch says of each that a search for unused parameters,
+    # which other networks need, found none.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    if os.environ.get("RANK", "0") != "0":  # The first one speaks for all, but for errors.
+        log.setLevel(logging.ERROR)
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 class _NoticeFormatter(logging.Formatter):

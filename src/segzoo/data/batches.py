@@ -4,8 +4,9 @@ Shapes: B batch, C channels, H height, W width. Images stay as they are stored (
 are on the device; targets are labels (uint8 or int32) or alpha (uint8).
 """
 
+import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from segzoo.data.cache import MemoryCache, SampleCache, open_cache
 from segzoo.data.finish import finish_sample
 from segzoo.data.sample import Batch, DataInfo, Sample
 from segzoo.errors import SegzooError
+from segzoo.ranks import ALONE, Ranks
 
 BATCHES_AHEAD = 2
 
@@ -62,13 +64,14 @@ class _Finished(Dataset[Any]):
 
 
 class _FinishedStream(IterableDataset[Any]):
-    """The same for a data set that can only be iterated."""
+    """The same for a data set that can only be iterated, of which a rank finishes its `own`."""
 
     def __init__(self, dataset: Any, info: DataInfo, size: tuple[int, int] | None) -> None:
         self.dataset, self.info, self.size = dataset, info, size
+        self.own: Callable[[Iterator[Any]], Iterator[Any]] = iter
 
     def __iter__(self) -> Iterator[_Read | SegzooError]:
-        for sample in self.dataset:
+        for sample in self.own(iter(self.dataset)):
             try:
                 yield _Read(finish_sample(Sample(*sample), self.info, self.size), False)
             except SegzooError as error:
@@ -92,6 +95,17 @@ def _collate(reads: list[_Read | SegzooError]) -> tuple[Batch, list[bool]] | Seg
     return Batch(torch.stack(images), torch.stack(targets), list(keys)), stored
 
 
+class Part(NamedTuple):
+    """Where a rank's batch has its place.
+
+    `first` is the place of its first picture: in training in the batch of all ranks together, of
+    `total` pictures, and else in the split.
+    """
+
+    first: int
+    total: int
+
+
 class Batches:
     """The batches of one split: ``for batch in batches.epoch(n)``.
 
@@ -100,6 +114,9 @@ class Batches:
     where the data set says which files it is made of, else in memory where all of them take less
     than a quarter of it; "memory" and "none" are as they say. With `pin` batches come in memory
     that a CUDA device reads without a copy.
+
+    Of several `ranks` each has, with `shuffle`, its share of every batch of `batch_size`, and
+    else every `ranks.count`-th batch.
     """
 
     def __init__(
@@ -114,8 +131,9 @@ class Batches:
         workers: int = -1,
         cache: str = "auto",
         pin: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.info, self.size, self.batch_size = info, size, batch_size
+        self.info, self.size, self.batch_size, self.ranks = info, size, batch_size, ranks
         self.shuffle, self.seed, self.pin = shuffle, seed, pin
         self.stream = not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__")
         self.count = -1 if self.stream else len(dataset)
@@ -133,12 +151,19 @@ class Batches:
         return 0 if self.stream else len(self._chunks(list(range(self.count))))
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of epoch `number` (0, 1, ...), the last one possibly smaller."""
+        """Yield this rank's batches of epoch `number` (0, 1, ...), the last possibly smaller."""
+        return (batch for batch, _ in self.with_parts(number))
+
+    def with_parts(self, number: int) -> Iterator[tuple[Batch, Part]]:
+        """Yield the same batches, each with its place."""
         if self.stream:
-            for batch, _ in self._loaded(batch_size=self.batch_size):
-                yield batch
+            yield from self._streamed()
             return
-        chunks = self._chunks(self.order(number))
+        own = self._own(self._chunks(self.order(number)))
+        batches = self._read([chunk for chunk, _ in own])
+        yield from zip(batches, (part for _, part in own), strict=True)
+
+    def _read(self, chunks: list[list[int]]) -> Iterator[Batch]:
         kept = self._kept
         if kept is not None and not kept.missing.any():
             with ThreadPoolExecutor(1, "segzoo-batches") as reader:
@@ -161,13 +186,51 @@ class Batches:
         """Cut an order into batches.
 
         In training a single picture left over joins the batch before it: alone it would make
-        batch norm's statistics those of one picture, or stop it where its maps are 1 x 1.
+        batch norm's statistics those of one picture, or stop it where its maps are 1 x 1. So do
+        fewer than there are ranks.
         """
         size = self.batch_size
         chunks = [order[i : i + size] for i in range(0, len(order), size)]
-        if self.shuffle and size > 1 and len(chunks) > 1 and len(chunks[-1]) == 1:
+        least = max(min(size, 2), self.ranks.count)
+        if self.shuffle and len(chunks) > 1 and len(chunks[-1]) < least:
             chunks[-2:] = [chunks[-2] + chunks[-1]]
         return chunks
+
+    def _own(self, chunks: list[list[int]]) -> list[tuple[list[int], Part]]:
+        """Return what this rank has of the batches of all."""
+        if self.shuffle:
+            shares = [(chunk, self.ranks.share(len(chunk))) for chunk in chunks]
+            return [(chunk[own], Part(own.start, len(chunk))) for chunk, own in shares]
+        firsts = itertools.accumulate(map(len, chunks), initial=0)
+        parts = [(chunk, Part(first, len(chunk))) for chunk, first in zip(chunks, firsts)]
+        return parts[self.ranks.rank :: self.ranks.count]
+
+    def _streamed(self) -> Iterator[tuple[Batch, Part]]:
+        """Yield a stream's batches. In training ranks leave out a last one that is not full."""
+        ranks, size = self.ranks, self.batch_size
+        own = ranks.share(size) if self.shuffle else slice(0, size)
+        self.samples.own = self._own_of_stream
+        for number, (batch, _) in enumerate(self._loaded(batch_size=own.stop - own.start)):
+            if self.shuffle:
+                total = size if ranks.count > 1 else len(batch.keys)
+                yield batch, Part(own.start, total)
+            else:
+                first = (number * ranks.count + ranks.rank) * size
+                yield batch, Part(first, len(batch.keys))
+
+    def _own_of_stream(self, samples: Iterator[Any]) -> Iterator[Any]:
+        ranks, size = self.ranks, self.batch_size
+        if ranks.count == 1:
+            yield from samples
+            return
+        for number in itertools.count():
+            group = list(itertools.islice(samples, size))
+            if not group or (self.shuffle and len(group) < size):
+                return
+            if self.shuffle:
+                yield from group[ranks.share(size)]
+            elif number % ranks.count == ranks.rank:
+                yield from group
 
     def _first(self) -> Batch:
         if self.stream:

@@ -15,13 +15,18 @@ from segzoo.losses.pixelwise import CrossEntropy as CrossEntropy
 from segzoo.losses.pixelwise import build_cross_entropy as build_cross_entropy
 from segzoo.options import make_options
 from segzoo.plugins import get_registry
+from segzoo.ranks import own_share
 from segzoo.terms import parse_terms
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class WeightedSum(nn.Module):
-    """``ce + 0.5*dice``: each loss times its weight."""
+    """``ce + 0.5*dice``: each loss times its weight.
+
+    Of several ranks a loss with `of_all_ranks` true adds up what it is made of over all of them
+    (`segzoo.ranks.total`). Any other one is averaged over the ranks, by their shares of the batch.
+    """
 
     def __init__(self, terms: Sequence[tuple[float, Loss]]) -> None:
         super().__init__()
@@ -30,7 +35,10 @@ class WeightedSum(nn.Module):
 
     def forward(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
         """Return the weighted sum, a scalar."""
-        losses = [weight * loss(logits_BKHW, target_BHW) for weight, loss in self.terms]
+        losses = []
+        for weight, loss in self.terms:
+            share = 1.0 if getattr(loss, "of_all_ranks", False) else own_share()
+            losses.append(weight * share * loss(logits_BKHW, target_BHW))
         return torch.stack(losses).sum()
 
 

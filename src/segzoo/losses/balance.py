@@ -18,6 +18,7 @@ from segzoo.data.batches import Batches
 from segzoo.data.sample import DataInfo
 from segzoo.errors import SegzooError
 from segzoo.plugins import get_registry
+from segzoo.ranks import gathered
 from segzoo.terms import Term, parse_terms, write_terms
 
 log = logging.getLogger("segzoo")
@@ -41,7 +42,8 @@ def with_counted_weights(expression: str, train: Batches) -> str:
             "pixels cannot be counted beforehand",
             "give a number for each class; `segzoo data stats` prints their shares",
         )
-    counts_NK = pixel_counts((batch.target_BHW for batch in train.epoch(0)), info)
+    own_NK = pixel_counts((batch.target_BHW for batch in train.epoch(0)), info)
+    counts_NK = torch.cat(gathered(own_NK))
     for term in asking:
         weights = class_weights(term.options["weight"], counts_NK)
         term.options["weight"] = ":".join(f"{weight:.4g}" for weight in weights)

@@ -24,6 +24,8 @@ class Boundary(nn.Module):
     `reach` everywhere. Ignored pixels belong to no class.
     """
 
+    of_all_ranks = True
+
     def __init__(self, ignore_index: int | None, reach: int) -> None:
         super().__init__()
         self.ignore_index, self.reach = ignore_index, reach

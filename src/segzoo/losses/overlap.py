@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from segzoo.builtin_losses import DiceOptions, JaccardOptions, TverskyOptions
 from segzoo.losses.targets import counted, distribution
+from segzoo.ranks import total
 
 DIMS = (0, 2, 3)
 
@@ -22,6 +23,8 @@ class Dice(nn.Module):
     soft targets too. Averaged over the classes that the batch's target holds.
     """
 
+    of_all_ranks = True
+
     def __init__(self, ignore_index: int | None, smooth: float) -> None:
         super().__init__()
         self.ignore_index, self.smooth = ignore_index, smooth
@@ -29,10 +32,10 @@ class Dice(nn.Module):
     def forward(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
         """Return the scalar loss, in float32 whatever the logits' precision."""
         probability_BKHW, target_BKHW = _counted_pair(logits_BKHW, target_BHW, self.ignore_index)
-        overlap_K = (probability_BKHW * target_BKHW).sum(DIMS)
-        mass_K = probability_BKHW.square().sum(DIMS) + target_BKHW.square().sum(DIMS)
+        overlap_K = total((probability_BKHW * target_BKHW).sum(DIMS))
+        mass_K = total(probability_BKHW.square().sum(DIMS) + target_BKHW.square().sum(DIMS))
         loss_K = 1 - (2 * overlap_K + self.smooth) / (mass_K + self.smooth)
-        return _mean_of_present(loss_K, target_BKHW)
+        return _mean_of_present(loss_K, total(target_BKHW.sum(DIMS)))
 
 
 class Tversky(nn.Module):
@@ -47,6 +50,8 @@ class Tversky(nn.Module):
     alpha = beta = 1 is the Jaccard metric loss, alpha = beta = 0.5 their Dice loss.
     """
 
+    of_all_ranks = True
+
     def __init__(self, ignore_index: int | None, alpha: float, beta: float, smooth: float) -> None:
         super().__init__()
         self.ignore_index, self.smooth = ignore_index, smooth
@@ -57,14 +62,14 @@ class Tversky(nn.Module):
         probability_BKHW, target_BKHW = _counted_pair(logits_BKHW, target_BHW, self.ignore_index)
         # FP and FN are summed by pixel: as differences of large sums they would be rounding.
         difference_BKHW = probability_BKHW - target_BKHW
-        false_positive_K = difference_BKHW.clamp(min=0).sum(DIMS)
-        false_negative_K = (-difference_BKHW).clamp(min=0).sum(DIMS)
-        overlap_K = torch.minimum(probability_BKHW, target_BKHW).sum(DIMS)
+        false_positive_K = total(difference_BKHW.clamp(min=0).sum(DIMS))
+        false_negative_K = total((-difference_BKHW).clamp(min=0).sum(DIMS))
+        overlap_K = total(torch.minimum(probability_BKHW, target_BKHW).sum(DIMS))
         wrong_K = self.alpha * false_positive_K + self.beta * false_negative_K
         union_K = overlap_K + wrong_K + self.smooth
         # 1 - (TP + s) / union; the union is 0 only where the class is absent.
         loss_K = wrong_K / union_K.where(union_K > 0, 1.0)
-        return _mean_of_present(loss_K, target_BKHW)
+        return _mean_of_present(loss_K, total(target_BKHW.sum(DIMS)))
 
 
 class Lovasz(nn.Module):
@@ -72,6 +77,7 @@ class Lovasz(nn.Module):
 
     Berman, Rannen Triki, Blaschko, "The Lovasz-Softmax loss", CVPR 2018,
     https://arxiv.org/abs/1705.08790, with the classes present and all images of a batch as one.
+    Of several ranks each sorts the errors of its own share, and the losses are averaged.
     """
 
     def __init__(self, ignore_index: int | None) -> None:
@@ -86,7 +92,7 @@ class Lovasz(nn.Module):
         error_KN, order_KN = error_KN.sort(dim=1, descending=True)
         truth_KN = target_BKHW.movedim(1, 0).flatten(1).gather(1, order_KN)
         loss_K = (error_KN * _jaccard_steps(truth_KN)).sum(1)
-        return _mean_of_present(loss_K, target_BKHW)
+        return _mean_of_present(loss_K, target_BKHW.sum(DIMS))
 
 
 def _jaccard_steps(truth_KN: Tensor) -> Tensor:
@@ -112,8 +118,8 @@ def _counted_pair(
     return probability_BKHW * counted_B1HW, target_BKHW * counted_B1HW
 
 
-def _mean_of_present(loss_K: Tensor, target_BKHW: Tensor) -> Tensor:
-    present_K = target_BKHW.sum(DIMS) > 0
+def _mean_of_present(loss_K: Tensor, mass_K: Tensor) -> Tensor:
+    present_K = mass_K > 0
     return (loss_K * present_K).sum() / present_K.sum().clamp(min=1)
 
 

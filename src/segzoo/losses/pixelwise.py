@@ -17,6 +17,7 @@ from segzoo.builtin_losses import (
 )
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.losses.targets import counted, distribution, mean_over
+from segzoo.ranks import total
 
 NO_LABEL = -100
 
@@ -31,6 +32,7 @@ class CrossEntropy(nn.Module):
     alpha a pixel counts sum(w t): torch's sum(-w t log p) is not minimal at p = t.
     """
 
+    of_all_ranks = True
     weight_K: Tensor | None
 
     def __init__(
@@ -49,7 +51,7 @@ class CrossEntropy(nn.Module):
         logits_BKHW = logits_BKHW.float()
         if target_BHW.is_floating_point():
             return self._of_alpha(logits_BKHW, distribution(target_BHW, 2))
-        total = functional.cross_entropy(
+        cost = functional.cross_entropy(
             logits_BKHW,
             target_BHW,
             weight=self.weight_K,
@@ -59,16 +61,16 @@ class CrossEntropy(nn.Module):
         )
         counted_BHW = target_BHW != self.ignore_index
         if self.weight_K is None:
-            return total / counted_BHW.sum().clamp(min=1)
+            return total(cost) / total(counted_BHW.sum()).clamp(min=1)
         weight_BHW = self.weight_K[target_BHW.where(counted_BHW, 0)].where(counted_BHW, 0.0)
-        return _divided(total, weight_BHW.sum())
+        return _divided(cost, weight_BHW.sum())
 
     def _of_alpha(self, logits_BKHW: Tensor, target_BKHW: Tensor) -> Tensor:
         cost_BHW = functional.cross_entropy(
             logits_BKHW, target_BKHW, label_smoothing=self.label_smoothing, reduction="none"
         )
         if self.weight_K is None:
-            return cost_BHW.mean()
+            return mean_over(cost_BHW, torch.ones_like(cost_BHW, dtype=torch.bool))
         weight_BHW = _weighed(target_BKHW, self.weight_K)
         return _divided((cost_BHW * weight_BHW).sum(), weight_BHW.sum())
 
@@ -80,8 +82,11 @@ class HardestCrossEntropy(nn.Module):
     Detectors with Online Hard Example Mining", CVPR 2016, https://arxiv.org/abs/1604.03540), in
     the form usual for segmentation: the pixels whose true class has a probability below
     `threshold`, and at least the share `keep`. A label's entropy is 0; without that of a soft
-    target, its uncertain pixels would be the hardest however well they were predicted.
+    target, its uncertain pixels would be the hardest however well they were predicted. Of several
+    ranks each finds the hardest pixels of its own share.
     """
+
+    of_all_ranks = True
 
     def __init__(self, ignore_index: int | None, keep: float, threshold: float) -> None:
         super().__init__()
@@ -95,10 +100,10 @@ class HardestCrossEntropy(nn.Module):
         cost_BHW = -(target_BKHW * logits_BKHW.float().log_softmax(1)).sum(1) - entropy_BHW
         # Ignored pixels come last: no other cost is below 0 by more than rounding.
         cost_N = cost_BHW.where(counted_BHW, -1.0).flatten().sort(descending=True).values
-        total = counted_BHW.sum()
-        rank_N = torch.arange(cost_N.numel(), device=cost_N.device)
-        hard_N = (rank_N < (self.keep * total).ceil()) | ((-cost_N).exp() < self.threshold)
-        return mean_over(cost_N, hard_N & (rank_N < total))
+        pixels = counted_BHW.sum()
+        place_N = torch.arange(cost_N.numel(), device=cost_N.device)
+        hard_N = (place_N < (self.keep * pixels).ceil()) | ((-cost_N).exp() < self.threshold)
+        return mean_over(cost_N, hard_N & (place_N < pixels))
 
 
 class Focal(nn.Module):
@@ -111,6 +116,7 @@ class Focal(nn.Module):
     are the alpha of its equation 5, in a mean in which a pixel counts sum(w t), as in `ce`.
     """
 
+    of_all_ranks = True
     weight_K: Tensor | None
 
     def __init__(
@@ -190,6 +196,7 @@ def _weighed(target_BKHW: Tensor, weight_K: Tensor) -> Tensor:
     return torch.einsum("bkhw,k->bhw", target_BKHW, weight_K)
 
 
-def _divided(total: Tensor, mass: Tensor) -> Tensor:
+def _divided(cost: Tensor, mass: Tensor) -> Tensor:
+    cost, mass = total(cost), total(mass)
     # A batch may hold only ignored pixels or classes of weight 0.
-    return torch.where(mass > 0, total / mass.where(mass > 0, 1.0), 0.0 * total)
+    return torch.where(mass > 0, cost / mass.where(mass > 0, 1.0), 0.0 * cost)

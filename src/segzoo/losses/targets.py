@@ -7,6 +7,8 @@ stands for the two-class distribution (1 - alpha, alpha).
 import torch
 from torch import Tensor
 
+from segzoo.ranks import total
+
 
 def distribution(target_BHW: Tensor, count: int) -> Tensor:
     """Return the target as target_BKHW, float32; all zeros where a label is none of the classes."""
@@ -25,5 +27,9 @@ def counted(target_BHW: Tensor, ignore_index: int | None) -> Tensor:
 
 
 def mean_over(cost_BHW: Tensor, counted_BHW: Tensor) -> Tensor:
-    """Return the mean of the counted pixels; 0, with a gradient of zeros, where there are none."""
-    return cost_BHW.where(counted_BHW, 0.0).sum() / counted_BHW.sum().clamp(min=1)
+    """Return the mean of the counted pixels; 0, with a gradient of zeros, where there are none.
+
+    The pixels are those of the batch, that of all ranks where there are several.
+    """
+    cost = cost_BHW.where(counted_BHW, 0.0).sum()
+    return total(cost) / total(counted_BHW.sum()).clamp(min=1)

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from segzoo.builtin import MattingOptions
 from segzoo.metrics.connectivity import connectivity_error, label_function
+from segzoo.metrics.resampling import defined
 
 SIGMA = 1.4
 REACH = 4  # Pixels each side: where the benchmarks' code cuts a Gaussian of 1.4, below 1 %.
@@ -19,9 +20,7 @@ class MatteErrors:
     """Mean absolute and mean squared error of the alpha, per pixel, in 0..1."""
 
     def __init__(self) -> None:
-        self.absolute: Tensor | None = None
-        self.squared: Tensor | None = None
-        self.pixels = 0
+        self.sums_3: Tensor | None = None
 
     def update(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
         """Take one batch; the predicted alpha is the probability of class 1.
@@ -30,22 +29,18 @@ class MatteErrors:
         """
         error = logits_BKHW.float().softmax(1)[:, 1] - target_BHW
         absolute_BHW, squared_BHW = error.abs().double(), error.square().double()
-        absolute, squared = absolute_BHW.sum(), squared_BHW.sum()
-        self.absolute = absolute if self.absolute is None else self.absolute + absolute
-        self.squared = squared if self.squared is None else self.squared + squared
-        self.pixels += target_BHW.numel()
         absolute_B, squared_B = absolute_BHW.sum((1, 2)), squared_BHW.sum((1, 2))
         pixels_B = torch.full_like(absolute_B, target_BHW[0].numel())
-        return torch.stack([absolute_B, squared_B, pixels_B], dim=1)
+        sums_B3 = torch.stack([absolute_B, squared_B, pixels_B], dim=1)
+        sums_3 = sums_B3.sum(0)
+        self.sums_3 = sums_3 if self.sums_3 is None else self.sums_3 + sums_3
+        return sums_B3
 
     def compute(self) -> dict[str, float]:
         """Return `mad` and `mse`."""
-        if self.absolute is None or self.squared is None:
+        if self.sums_3 is None:
             return {"mad": 0.0, "mse": 0.0}
-        return {
-            "mad": float(self.absolute) / self.pixels,
-            "mse": float(self.squared) / self.pixels,
-        }
+        return defined(self.scores_of(self.sums_3.cpu()[None]))
 
     def scores_of(self, sums_RS: Tensor) -> dict[str, Tensor]:
         """Return the scores of R sums of what `update` returns."""

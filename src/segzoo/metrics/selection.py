@@ -9,9 +9,10 @@ from torch import Tensor
 
 from segzoo.errors import SegzooError
 from segzoo.metrics.pictures import PictureScores
-from segzoo.metrics.resampling import ScoresOf, intervals, standard_errors
+from segzoo.metrics.resampling import ScoresOf, defined, intervals, standard_errors
 from segzoo.options import make_options
 from segzoo.plugins import get_registry
+from segzoo.ranks import ALONE, Ranks, gathered, in_their_order
 from segzoo.specs import MetricSpec, target_kinds
 from segzoo.terms import parse_terms
 
@@ -44,7 +45,8 @@ class MetricSet:
     """The metrics of one run: of `ALWAYS` those that take the target kind, and others by name.
 
     With `each` they also keep what each picture adds, for `pictures` and `intervals`: for most
-    metrics 24 bytes a class and picture, on the device.
+    metrics 24 bytes a class and picture, on the device. Of several `ranks` each takes its own
+    pictures, and all have the scores of all; for that a metric must have `scores_of`.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class MetricSet:
         ignore_index: int | None,
         target: str,
         each: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
         registry = get_registry()
         terms = parse_terms(further, ",", "metrics") if further.strip() else []
         entries = [registry.get_for(target, "metrics", term.name) for term in terms]
@@ -73,10 +77,15 @@ class MetricSet:
         self._metrics: dict[str, Metric] = {}
         self.each, self._keys = each, list[str]()
         self._sums_BS: dict[str, list[Tensor]] = {}
+        self._firsts: list[int] = []
+        self._totals_S: dict[str, Tensor] = {}
 
     def start(self) -> None:
-        """Begin a new pass over a data set."""
-        self._keys, self._sums_BS = [], {}
+        """Begin a new pass over a data set.
+
+        Raises SegzooError for a metric that several ranks cannot have together.
+        """
+        self._keys, self._sums_BS, self._firsts, self._totals_S = [], {}, [], {}
         self._metrics = {
             identity: entry.resolve("build")(
                 **self._how,
@@ -84,6 +93,12 @@ class MetricSet:
             )
             for identity, entry in self.entries.items()
         }
+        for identity, metric in self._metrics.items():
+            if self.ranks.count > 1 and not isinstance(metric, Additive):
+                raise SegzooError(
+                    f"metric `{identity}` cannot be added up over {self.ranks.count} processes",
+                    "leave it out of --metrics, or ask its authors for `scores_of`",
+                )
 
     def names(self, num_classes: int, target: str) -> list[str]:
         """List the names of the scores, from a made-up picture that holds every class."""
@@ -97,25 +112,41 @@ class MetricSet:
         return list(self.compute())
 
     def update(
-        self, logits_BKHW: Tensor, target_BHW: Tensor, keys: Sequence[str] | None = None
+        self,
+        logits_BKHW: Tensor,
+        target_BHW: Tensor,
+        keys: Sequence[str] | None = None,
+        first: int = 0,
     ) -> None:
-        """Take one batch in every metric; `keys` name its pictures where `each` is set."""
+        """Take one batch in every metric; `keys` name its pictures where `each` is set.
+
+        `first` is the place of its first picture in the data set, which several ranks need.
+        """
         for identity, metric in self._metrics.items():
             sums_BS = metric.update(logits_BKHW, target_BHW)
-            if self.each and isinstance(metric, Additive):
-                self._keep(identity, sums_BS, len(target_BHW))
+            if isinstance(metric, Additive) and (self.each or self.ranks.count > 1):
+                self._keep(identity, self._checked(identity, sums_BS, len(target_BHW)))
+        self._firsts.append(first)
         if self.each:
-            first = len(self._keys)
-            self._keys += keys or map(str, range(first, first + len(target_BHW)))
+            start = len(self._keys)
+            self._keys += keys or map(str, range(start, start + len(target_BHW)))
 
-    def _keep(self, identity: str, sums_BS: Tensor | None, pictures: int) -> None:
+    def _keep(self, identity: str, sums_BS: Tensor) -> None:
+        if self.each:
+            self._sums_BS.setdefault(identity, []).append(sums_BS)
+        else:
+            sums_S = sums_BS.sum(0)
+            known_S = self._totals_S.get(identity)
+            self._totals_S[identity] = sums_S if known_S is None else known_S + sums_S
+
+    def _checked(self, identity: str, sums_BS: Tensor | None, pictures: int) -> Tensor:
         if not isinstance(sums_BS, Tensor) or sums_BS.shape[:-1] != (pictures,):
             what = tuple(sums_BS.shape) if isinstance(sums_BS, Tensor) else type(sums_BS).__name__
             raise SegzooError(
                 f"metric `{identity}` has scores_of, but its update returns {what}",
                 "let it return what each picture of the batch adds, one row a picture",
             )
-        self._sums_BS.setdefault(identity, []).append(sums_BS)
+        return sums_BS
 
     def pictures(self) -> PictureScores:
         """Return the scores of each picture by itself, of the metrics that have `scores_of`."""
@@ -147,11 +178,12 @@ class MetricSet:
 
     def compute(self) -> dict[str, float]:
         """Return all scores by name; a metric that gives one number has its spec's name."""
+        if self.ranks.count > 1:
+            self._gather()
         scores: dict[str, float] = {}
         for identity, metric in self._metrics.items():
             spec: MetricSpec = self.entries[identity].spec
-            value = metric.compute()
-            named = dict(value) if isinstance(value, Mapping) else {spec.name: float(value)}
+            named = self._scores(identity, metric, spec.name)
             twice = sorted(scores.keys() & named.keys() | named.keys() & {"loss"})
             if twice:
                 raise SegzooError(
@@ -161,6 +193,30 @@ class MetricSet:
             scores.update(named)
             self.higher_is_better |= dict.fromkeys(named, spec.higher_is_better)
         return scores
+
+    def _scores(self, identity: str, metric: Any, name: str) -> dict[str, float]:
+        named: dict[str, float] = {}
+        if self.ranks.count == 1 or self._firsts:
+            value = metric.compute()
+            named = dict(value) if isinstance(value, Mapping) else {name: float(value)}
+        if self.ranks.count > 1:
+            sums_1S = self._totals_S[identity].cpu().double()[None]
+            named |= defined(_named_scores(metric, name, sums_1S))
+        return named
+
+    def _gather(self) -> None:
+        """Have the sums of all ranks, and with `each` those of all their pictures in order."""
+        if not self.each:
+            none_S = torch.zeros(0)
+            for identity in self._metrics:
+                parts = gathered(self._totals_S.get(identity, none_S)[None])
+                self._totals_S[identity] = torch.cat(parts).sum(0)
+            return
+        own = {identity: self._sums_BS.get(identity, []) for identity in self._metrics}
+        self._keys, self._sums_BS = in_their_order(self._firsts, self._keys, own)
+        for identity, parts_BS in self._sums_BS.items():
+            # One batch after the other, as a single process adds them up, to the bit.
+            self._totals_S[identity] = sum(sums_BS.sum(0) for sums_BS in parts_BS)  # type: ignore
 
 
 def _named_scores(metric: Additive, name: str, sums_RS: Tensor) -> dict[str, Tensor]:

@@ -2,11 +2,12 @@
 
 Images are float and normalised; targets are labels_BHW (int64) or alpha_BHW (float). What changes a
 place changes it in image and target. Random numbers are drawn on the CPU, so that they are the same
-on every device and whatever the number of workers; noise alone is drawn on the device.
+on every device and whatever the number of workers and ranks; noise alone is drawn on the device.
 Letters of the shapes: B batch, C channels, H height, W width.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,22 +19,46 @@ ASPECT = 1.2
 SHIFT = 0.2  # of the size
 
 
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for the pictures of a batch, drawn for the batch of all ranks together.
+
+    What a picture gets so depends on its place in that batch, and not on which rank has it. This
+    rank's pictures begin at `first` of `total`; with a total of 0 it has all of them.
+    """
+
+    generator: torch.Generator
+    first: int = 0
+    total: int = 0
+
+    def uniform(self, rows: int, images_BCHW: Tensor) -> Tensor:
+        """Draw rows x B numbers in 0..1 on the CPU, and bring them to the pictures' device."""
+        count = self.total or len(images_BCHW)
+        drawn_RN = torch.rand((rows, count), generator=self.generator)
+        own_RB = drawn_RN[:, self.first : self.first + len(images_BCHW)]
+        return own_RB.to(images_BCHW.device, non_blocking=True)
+
+    def seeds(self, images_BCHW: Tensor) -> list[int]:
+        """Draw a seed for each picture."""
+        count = self.total or len(images_BCHW)
+        drawn_N = torch.randint(1 << 31, (count,), generator=self.generator)
+        return drawn_N[self.first : self.first + len(images_BCHW)].tolist()
+
+
 def augmented(
-    preset: str, images_BCHW: Tensor, target_BHW: Tensor, generator: torch.Generator
+    preset: str, images_BCHW: Tensor, target_BHW: Tensor, random: Draws
 ) -> tuple[Tensor, Tensor]:
     """Return a batch changed by a preset, `none`, `light` or `strong`, of the same shapes."""
     if preset == "light":
-        return light(images_BCHW, target_BHW, generator)
+        return light(images_BCHW, target_BHW, random)
     if preset == "strong":
-        return strong(images_BCHW, target_BHW, generator)
+        return strong(images_BCHW, target_BHW, random)
     return images_BCHW, target_BHW
 
 
-def light(
-    images_BCHW: Tensor, target_BHW: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def light(images_BCHW: Tensor, target_BHW: Tensor, random: Draws) -> tuple[Tensor, Tensor]:
     """Mirror half of the pictures, and vary contrast (x 0.8..1.25) and brightness (+- 0.2 std)."""
-    draws = _uniform(3, images_BCHW, generator)
+    draws = random.uniform(3, images_BCHW)
     images_BCHW, target_BHW = _mirrored(images_BCHW, target_BHW, draws[0] < 0.5)
     contrast_B = torch.exp((draws[1] * 2 - 1) * 0.223)
     brightness_B = (draws[2] * 2 - 1) * 0.2
@@ -41,9 +66,7 @@ def light(
     return images_BCHW + brightness_B[:, None, None, None], target_BHW
 
 
-def strong(
-    images_BCHW: Tensor, target_BHW: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def strong(images_BCHW: Tensor, target_BHW: Tensor, random: Draws) -> tuple[Tensor, Tensor]:
     """Mirror, rotate, scale, stretch and shift each picture, then change its colours and sharpness.
 
     Rotation +- 15 degrees, scale 0.6..1.6, aspect 1 / 1.2..1.2, shift +- 0.2 of the size; what
@@ -51,17 +74,17 @@ def strong(
     brightness +- 0.5 std, saturation 0..2, gain of each channel +- 0.2, and for a fifth of the
     pictures each blur and noise.
     """
-    draws = _uniform(5, images_BCHW, generator)
+    draws = random.uniform(5, images_BCHW)
     images_BCHW, target_BHW = _mirrored(images_BCHW, target_BHW, draws[0] < 0.5)
     low, high = (math.log(value) for value in SCALES)
     scale_B = torch.exp(low + (high - low) * draws[1])
     aspect_B = torch.exp((draws[2] * 2 - 1) * math.log(ASPECT) / 2)
     angle_B = (draws[3] * 2 - 1) * ROTATION
-    shift_B2 = (_uniform(2, images_BCHW, generator) * 2 - 1).T * 2 * SHIFT
+    shift_B2 = (random.uniform(2, images_BCHW) * 2 - 1).T * 2 * SHIFT
     images_BCHW, target_BHW = warped(
         images_BCHW, target_BHW, scale_B * aspect_B, scale_B / aspect_B, angle_B, shift_B2
     )
-    return _blurred_or_noisy(recoloured(images_BCHW, generator), generator), target_BHW
+    return _blurred_or_noisy(recoloured(images_BCHW, random), random), target_BHW
 
 
 def warped(
@@ -97,10 +120,10 @@ def warped(
     return images_BCHW, labels_BHW.round().to(target_BHW.dtype)
 
 
-def recoloured(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+def recoloured(images_BCHW: Tensor, random: Draws) -> Tensor:
     """Change contrast, brightness, saturation and the channels' gains of each picture."""
     channels = images_BCHW.shape[1]
-    draws = _uniform(3 + channels, images_BCHW, generator)
+    draws = random.uniform(3 + channels, images_BCHW)
     contrast_B = torch.exp((draws[0] * 2 - 1) * 0.53)
     brightness_B = (draws[1] * 2 - 1) * 0.5
     saturation_B = draws[2] * 2
@@ -113,18 +136,19 @@ def recoloured(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     return images_BCHW * gain_BC[:, :, None, None] + _per_picture(brightness_B)
 
 
-def _blurred_or_noisy(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+def _blurred_or_noisy(images_BCHW: Tensor, random: Draws) -> Tensor:
     """Take the detail of a fifth of the pictures away, and add noise to a fifth."""
-    draws = _uniform(3, images_BCHW, generator)
+    draws = random.uniform(2, images_BCHW)
     size = images_BCHW.shape[-2:]
     small = functional.avg_pool2d(images_BCHW, 3, stride=2, padding=1, count_include_pad=False)
     coarse_BCHW = functional.interpolate(small, size, mode="bilinear", align_corners=False)
     images_BCHW = torch.where(_per_picture(draws[0] < 0.2), coarse_BCHW, images_BCHW)
-    seed = int(torch.randint(1 << 31, (), generator=generator))
-    noise = torch.Generator(images_BCHW.device).manual_seed(seed)
-    noise_BCHW = torch.randn(images_BCHW.shape, generator=noise, device=images_BCHW.device)
-    strength_B = torch.where(draws[1] < 0.2, draws[2] * 0.25, torch.zeros_like(draws[2]))
-    return images_BCHW + noise_BCHW * _per_picture(strength_B)
+    noise_BCHW = torch.zeros_like(images_BCHW)
+    for place, seed in enumerate(random.seeds(images_BCHW)):
+        if seed % 5 == 0:
+            own = torch.Generator(images_BCHW.device).manual_seed(seed)
+            noise_BCHW[place].normal_(generator=own)
+    return images_BCHW + noise_BCHW * _per_picture(draws[1] * 0.25)
 
 
 def _mirrored(images_BCHW: Tensor, target_BHW: Tensor, which_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,12 +160,6 @@ def _sampled(pixels_BCHW: Tensor, grid_BHW2: Tensor, mode: str) -> Tensor:
     return functional.grid_sample(
         pixels_BCHW, grid_BHW2, mode=mode, padding_mode="reflection", align_corners=False
     )
-
-
-def _uniform(rows: int, images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw rows x B numbers in 0..1 on the CPU, and bring them to the pictures' device."""
-    draws = torch.rand((rows, len(images_BCHW)), generator=generator)
-    return draws.to(images_BCHW.device, non_blocking=True)
 
 
 def _per_picture(values_B: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 import torch
 
 from segzoo.errors import SegzooError
+from segzoo.ranks import asked_for
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -12,12 +13,14 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 def pick_device(name: str) -> torch.device:
     """Return the device for ``auto`` (cuda, mps, then cpu) or a name such as ``cuda:1``.
 
+    Of several ranks on a machine each has a GPU of its own: ``auto`` and ``cuda`` are that one.
     Raises SegzooError for a device that this machine or this torch does not have.
     """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
+    if name == "auto" and not torch.cuda.is_available():
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if name in ("auto", "cuda"):
+        ranks = asked_for()
+        name = "cuda" if ranks.count == 1 else f"cuda:{ranks.local}"
     try:
         device = torch.device(name)
     except RuntimeError as error:

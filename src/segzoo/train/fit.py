@@ -11,16 +11,20 @@ from typing import Any, TextIO
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from segzoo.config import RunConfig, make_config, read_config, with_typed_options
 from segzoo.data.batches import Batches
-from segzoo.data.opening import DataSource, joined
+from segzoo.data.opening import DataSource
+from segzoo.data.opening import joined as one_after_another
 from segzoo.data.sample import DataInfo
 from segzoo.errors import SegzooError
 from segzoo.losses import make_loss
 from segzoo.losses.balance import with_counted_weights
 from segzoo.metrics import MetricSet
 from segzoo.model import Preprocess, count_parameters, create_model, normalization
+from segzoo.ranks import ALONE, Ranks, asked_for, joined, same_norms, told
 from segzoo.store import write_json
 from segzoo.train.device import pick_device, pick_precision
 from segzoo.train.layers import drop_blocks
@@ -34,6 +38,7 @@ from segzoo.train.state import StateKeeper, load_state, state_path
 log = logging.getLogger("segzoo")
 
 
+@joined()
 def fit(
     config: RunConfig | None = None,
     *,
@@ -51,7 +56,11 @@ def fit(
     epochs=20``) over a `recipe` and a TOML `file`. `resume` continues a run folder. `observers`
     are objects with ``segzoo_fit_start(run)`` and the other observer methods. Writes the run
     folder and returns its RunResult. Raises SegzooError for whatever a user can mend.
+
+    Ranks that `torchrun` started train together, each with its share of every batch; the first
+    one writes and speaks, and all return the same result.
     """
+    ranks = asked_for()
     if resume is not None:
         config, folder = _resumed_config(Path(resume), settings)
     else:
@@ -64,10 +73,9 @@ def fit(
         if config.root is not None:
             # The saved config has to find the data from any working directory.
             config = replace(config, root=str(Path(config.root).absolute()))
-        folder = Path(config.out) if config.out else _next_folder(config)
-        _refuse_used(folder)
-    watching = Observers(observers)
-    run = prepare(config, folder)
+        folder = _new_folder(config, ranks)
+    watching = Observers(observers) if ranks.first else Observers.nobody()
+    run = prepare(config, folder, ranks)
     run.stream = stream if stream is not None else standard_stream(progress)
     if resume is not None:
         load_state(run, folder)
@@ -77,26 +85,33 @@ def fit(
                 "give more with --epochs",
             )
         log.info("resuming %s after epoch %d", folder, run.epoch)
-    save_config(folder, run.config)
+    if ranks.first:
+        save_config(folder, run.config)
     try:
         result = fit_run(run, watching, StateKeeper())
     except BaseException as error:
         watching.fit_end(run, None, error)
-        if state_path(folder).is_file():
+        if ranks.first and state_path(folder).is_file():
             log.warning("stopped; continue with `segzoo train --resume %s`", folder)
         raise
     watching.fit_end(run, result, None)
     errors = run.disabled_observers
     result = replace(result, disabled_observers=tuple(errors), observer_errors=dict(errors))
-    write_json(folder / "summary.json", result.as_dict())
+    if ranks.first:
+        write_json(folder / "summary.json", result.as_dict())
     return result
 
 
-def prepare(config: RunConfig, folder: Path) -> Run:
+def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
     """Build everything that a training consists of, refusing what does not fit before a step."""
     seed_everything(config.seed)
     device = pick_device(config.device)
     precision = pick_precision(config.precision, device)
+    if config.batch_size < ranks.count:
+        raise SegzooError(
+            f"--batch-size {config.batch_size} is that of all {ranks.count} processes together",
+            f"give at least {ranks.count}, or start fewer",
+        )
     train_data, eval_data, info = open_splits(config)
     batches = {
         name: Batches(
@@ -109,6 +124,7 @@ def prepare(config: RunConfig, folder: Path) -> Run:
             workers=config.workers,
             cache=config.cache,
             pin=device.type == "cuda",
+            ranks=ranks,
         )
         for name, data in (("train", train_data), *eval_data.items())
     }
@@ -124,7 +140,7 @@ def prepare(config: RunConfig, folder: Path) -> Run:
         "ignore_index": info.ignore_index,
         "target": info.target,
     }
-    metrics = MetricSet(config.metrics, **how)
+    metrics = MetricSet(config.metrics, **how, ranks=ranks)
     monitor = _monitor(config, metrics, info)
     # After whatever is refused at once: counting reads every picture.
     config = replace(config, loss=with_counted_weights(config.loss, train))
@@ -139,6 +155,7 @@ def prepare(config: RunConfig, folder: Path) -> Run:
         drop_blocks(encoder, config.drop_path)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    forward = averaged_over(ranks, model, device)
     mean, std = normalization(config.normalize, train.channels, model.network)
     optimizer = make_optimizer(model, config)
     steps_per_epoch = -(-len(train) // config.accumulate)
@@ -149,13 +166,13 @@ def prepare(config: RunConfig, folder: Path) -> Run:
         info=info,
         fingerprint=fingerprint(info, train_data, batches),
         model=model,
-        forward=torch.compile(model) if config.compile else model,  # type: ignore[arg-type]
+        forward=torch.compile(forward) if config.compile else forward,  # type: ignore[arg-type]
         preprocess=Preprocess(mean, std, info.value_range).to(device),
         mean=mean,
         std=std,
         loss=loss,
         metrics=metrics,
-        eval_metrics=MetricSet(config.metrics, **how, each=True),
+        eval_metrics=MetricSet(config.metrics, **how, each=True, ranks=ranks),
         optimizer=optimizer,
         schedule=make_schedule(optimizer, config, steps_per_epoch),
         scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),  # type: ignore[attr-defined]
@@ -167,6 +184,21 @@ def prepare(config: RunConfig, folder: Path) -> Run:
         parameters=count_parameters(model),
         steps_per_epoch=steps_per_epoch,
         monitor=monitor,
+        ranks=ranks,
+    )
+
+
+def averaged_over(ranks: Ranks, model: nn.Module, device: torch.device) -> nn.Module:
+    """Return the model with its gradients averaged over the ranks, and norms over all of them."""
+    if ranks.count == 1:
+        return model
+    same_norms(model)
+    return DistributedDataParallel(
+        model,
+        device_ids=[device] if device.type == "cuda" else None,
+        forward_sync_buffers=False,  # what the norms remember is the same everywhere
+        find_unused_parameters=True,  # a frozen encoder, heads that only training has
+        gradient_as_bucket_view=True,
     )
 
 
@@ -202,7 +234,7 @@ def open_splits(config: RunConfig) -> tuple[Any, dict[str, Any], DataInfo]:
                 f"{source.entry.owner}: the classes of `{split}` are {other.classes}, those of the "
                 f"training {info.classes}"
             )
-    return joined(list(train.values())), evals, info
+    return one_after_another(list(train.values())), evals, info
 
 
 def seed_everything(seed: int) -> None:
@@ -247,6 +279,22 @@ def _resumed_config(folder: Path, settings: dict[str, Any]) -> tuple[RunConfig, 
             f"with it may be given: {', '.join(sorted(allowed))}",
         )
     return make_config({**read_config(path), **settings}), folder
+
+
+def _new_folder(config: RunConfig, ranks: Ranks) -> Path:
+    """Return the run folder, which the first rank chooses, or refuses, for all."""
+    said: dict[str, str] = {}
+    if ranks.first:
+        folder = Path(config.out) if config.out else _next_folder(config)
+        try:
+            _refuse_used(folder)
+            said = {"folder": str(folder)}
+        except SegzooError as error:
+            said = {"message": error.message, "hint": error.hint}
+    said = told(said)[0]
+    if "folder" not in said:
+        raise SegzooError(said["message"], said["hint"])
+    return Path(said["folder"])
 
 
 def _next_folder(config: RunConfig) -> Path:

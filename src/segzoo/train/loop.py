@@ -14,9 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segzoo.data.batches import Part
+from segzoo.data.sample import Batch
 from segzoo.errors import SegzooError
 from segzoo.evaluate import device_target, memory_format, score
-from segzoo.train.augment import augmented
+from segzoo.ranks import one_batch, own_share, summed, told
+from segzoo.train.augment import Draws, augmented
 from segzoo.train.device import autocast
 from segzoo.train.layers import keep_statistics
 from segzoo.train.notify import Observers
@@ -33,12 +36,12 @@ def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
     while run.epoch < run.config.epochs and not stopped_early:
         start = time.perf_counter()
         metrics = {"train": train_epoch(run)}
-        train_seconds = time.perf_counter() - start
+        train_seconds = agreed_seconds(start)
         error = 0.0
         for split, batches in run.evals.items():
             metrics[split] = score(
                 run.deployed,
-                batches.epoch(0),
+                batches,
                 preprocess=run.preprocess,
                 loss=run.loss,
                 metrics=run.eval_metrics,
@@ -50,23 +53,37 @@ def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
             if split == run.choosing_split:
                 error = run.eval_metrics.standard_error(run.monitor)
         run.epoch += 1
-        run.seconds += time.perf_counter() - start
-        record(run, metrics, error, train_seconds, time.perf_counter() - start)
+        seconds = agreed_seconds(start)
+        run.seconds += seconds
+        record(run, metrics, error, train_seconds, seconds)
         if run.config.minutes > 0:
             fit_to_time(run)
-        if to_be_kept(run):
+        if to_be_kept(run) and run.ranks.first:
             save_run_weights(run, metrics)
             observers.checkpoint_saved(run, run.epoch, run.best_path)
         observers.epoch_end(run, run.epoch, metrics)
         patience = run.config.patience
         stopped_early = 0 < patience <= run.epoch - top_epoch(run)
-        keeper.save(run, last=stopped_early or run.epoch == run.config.epochs)
+        if run.ranks.first:
+            keeper.save(run, last=stopped_early or run.epoch == run.config.epochs)
     return result_of(run, stopped_early)
 
 
+def agreed_seconds(start: float) -> float:
+    """Return the seconds since `start` by the clock of the first rank: what is timed decides."""
+    return told(time.perf_counter() - start)[0]
+
+
 def train_epoch(run: Run) -> Scores:
-    """Take one pass over the training pictures; return their running loss and scores."""
-    config, device = run.config, run.device
+    """Take one pass over the training pictures; return their running loss and scores.
+
+    Several ranks step together: what order and augmentation draw is drawn for the batch of all of
+    them, and its gradient and loss are those of that batch. What the network itself draws, as in
+    dropout, is drawn by each.
+    """
+    config, device, ranks = run.config, run.device, run.ranks
+    if ranks.count > 1:
+        torch.manual_seed((config.seed * 1_000_003 + run.epoch) * ranks.count + ranks.rank)
     layout = memory_format(config.channels_last)
     random = torch.Generator().manual_seed(config.seed * 1_000_003 + run.epoch)
     run.model.train()
@@ -76,14 +93,16 @@ def train_epoch(run: Run) -> Scores:
     run.metrics.start()
     run.images_done = 0
     total = torch.zeros((), device=device)
-    for batch, is_last_of_step, share in steps(run):
+    for batch, part, is_last_of_step, share in steps(run):
         images_BCHW = run.preprocess(batch.images_BCHW.to(device, non_blocking=True))
         target_BHW = device_target(batch.target_BHW, run.info.target, device)
-        images_BCHW, target_BHW = augmented(config.augment, images_BCHW, target_BHW, random)
-        with autocast(device, run.precision), batch_norm_error():
-            output = run.forward(images_BCHW.contiguous(memory_format=layout), target_BHW)
-        loss, logits_BKHW = loss_of(output, target_BHW, run.loss, config.aux_weight)
-        run.scaler.scale(loss * share).backward()
+        draws = Draws(random, part.first, part.total)
+        images_BCHW, target_BHW = augmented(config.augment, images_BCHW, target_BHW, draws)
+        with one_batch(len(batch.keys) / part.total), together(run, is_last_of_step):
+            with autocast(device, run.precision), batch_norm_error():
+                output = run.forward(images_BCHW.contiguous(memory_format=layout), target_BHW)
+            loss, logits_BKHW = loss_of(output, target_BHW, run.loss, config.aux_weight)
+            run.scaler.scale(loss * share).backward()
         if is_last_of_step:
             if config.clip_grad > 0:
                 run.scaler.unscale_(run.optimizer)
@@ -97,18 +116,26 @@ def train_epoch(run: Run) -> Scores:
             if run.average:
                 run.average.update(run.model)
         run.metrics.update(logits_BKHW.detach(), target_BHW)
-        total += loss.detach() * len(batch.keys)
-        run.images_done += len(batch.keys)
+        total += loss.detach() * part.total
+        run.images_done += part.total
     if not run.steps_per_epoch:
         run.schedule.step()
     # The only place where the host waits for the device.
-    return {"loss": finite(float(total) / max(run.images_done, 1), run), **run.metrics.compute()}
+    mean_loss = float(summed(total)) / ranks.count / max(run.images_done, 1)
+    return {"loss": finite(mean_loss, run), **run.metrics.compute()}
 
 
-def steps(run: Run) -> Iterator[tuple[Any, bool, float]]:
-    """Yield (batch, whether an optimizer step follows it, its share of that step's loss)."""
-    group: list[Any] = []
-    for batch in run.train.epoch(run.epoch):
+def together(run: Run, is_last_of_step: bool) -> contextlib.AbstractContextManager[None]:
+    """Let ranks average their gradients in the last backward pass of a step alone."""
+    if run.ranks.count == 1 or is_last_of_step:
+        return contextlib.nullcontext()
+    return run.forward.no_sync()  # type: ignore[operator]
+
+
+def steps(run: Run) -> Iterator[tuple[Batch, Part, bool, float]]:
+    """Yield (batch, its part, whether an optimizer step follows, its share of that step's loss)."""
+    group: list[tuple[Batch, Part]] = []
+    for batch in run.train.with_parts(run.epoch):
         group.append(batch)
         if len(group) == run.config.accumulate:
             yield from shares(group)
@@ -116,11 +143,11 @@ def steps(run: Run) -> Iterator[tuple[Any, bool, float]]:
     yield from shares(group)
 
 
-def shares(group: list[Any]) -> Iterator[tuple[Any, bool, float]]:
+def shares(group: list[tuple[Batch, Part]]) -> Iterator[tuple[Batch, Part, bool, float]]:
     """Weigh the batches of one optimizer step by their pictures, so that each picture counts 1."""
-    pictures = sum(len(batch.keys) for batch in group)
-    for index, batch in enumerate(group):
-        yield batch, index == len(group) - 1, len(batch.keys) / pictures
+    pictures = sum(part.total for _, part in group)
+    for index, (batch, part) in enumerate(group):
+        yield batch, part, index == len(group) - 1, part.total / pictures
 
 
 def loss_of(
@@ -130,7 +157,7 @@ def loss_of(
     if not isinstance(output, dict):
         return loss(output, target_BHW), output
     if "loss" in output:
-        return output["loss"], output["out"]
+        return own_share() * output["loss"], output["out"]
     value = loss(output["out"], target_BHW)
     if "aux" in output:
         value = value + aux_weight * loss(output["aux"], target_BHW)
@@ -210,7 +237,8 @@ def fit_to_time(run: Run) -> None:
     more = max(0, int(left / mean(seconds[1:] or seconds)))
     run.config = dataclasses.replace(run.config, epochs=run.epoch + more)
     reschedule(run.schedule, run.config, run.steps_per_epoch)
-    save_config(run.folder, run.config)
+    if run.ranks.first:
+        save_config(run.folder, run.config)
 
 
 def record(

@@ -40,6 +40,13 @@ class Observers:
         for index, observer in enumerate(further):
             self._add(f"{type(observer).__name__} (observers[{index}])", observer)
 
+    @classmethod
+    def nobody(cls) -> "Observers":
+        """Return the observers of a rank that is not the first: none."""
+        none = cls.__new__(cls)
+        none._managers, none._own = {}, set()
+        return none
+
     def _add(self, name: str, observer: object) -> None:
         manager = Manager()
         try:

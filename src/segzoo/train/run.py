@@ -18,6 +18,7 @@ from segzoo.data.batches import Batches
 from segzoo.data.sample import DataInfo
 from segzoo.metrics import MetricSet
 from segzoo.model import Preprocess, SegmentationModel
+from segzoo.ranks import ALONE, Ranks
 from segzoo.store import write_bytes
 from segzoo.train.optim import WeightAverage
 
@@ -39,7 +40,7 @@ class Run:
     info: DataInfo
     fingerprint: str
     model: SegmentationModel
-    forward: nn.Module  # the model, compiled if asked for
+    forward: nn.Module  # the model, compiled if asked for, its gradients averaged over the ranks
     preprocess: Preprocess
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -55,11 +56,12 @@ class Run:
     device: torch.device
     precision: str
     parameters: int
+    ranks: Ranks = ALONE
     stream: TextIO | None = None
     epoch: int = 0
     step: int = 0
     steps_per_epoch: int = 0  # 0: a stream, which does not say
-    images_done: int = 0  # of the present epoch; what a progress bar reads
+    images_done: int = 0  # of the present epoch, by all ranks; what a progress bar reads
     seconds: float = 0.0
     monitor: str = ""
     best_epoch: int = 0

@@ -1,0 +1,135 @@
+"""Training end to end from PNG pairs: segzoo against the loops that people write otherwise.
+
+Runs the contestants of benchmarks/trainings.py one after the other, each in a process of its own,
+for several rounds; takes the second epoch on, and prints and keeps the medians and, round by round,
+how many times as fast segzoo is, which holds on a noisy machine too::
+
+    python benchmarks/training.py --root HK --models linknet,unet,unet-lite0 --rounds 3
+    python benchmarks/training.py --table      # only writes docs/performance.md from the file
+
+HK is a folder in the layout of `hk`; without it portraits of 600 x 800 are generated. The
+contestants that need packages which are not installed are left out and named.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from records import keep, load, machine, write_table
+
+SCRIPT = Path(__file__).with_name("trainings.py")
+CONTESTANTS = ("tutorial", "reference", "lightning", "lightning-tuned", "step", "segzoo")
+TITLES = {
+    "tutorial": "the tutorial's loop",
+    "reference": "a loop as torchvision's references",
+    "lightning": "Lightning, as it comes",
+    "lightning-tuned": "Lightning, 2 workers and bf16",
+    "step": "the same step on a batch in memory",
+    "segzoo": "segzoo",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, default=Path("runs/bench-portraits"))
+    parser.add_argument("--models", default="linknet,unet,unet-lite0")
+    parser.add_argument("--contestants", default=",".join(CONTESTANTS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--table", action="store_true")
+    given = parser.parse_args()
+    results = load()
+    if not given.table:
+        root = given.root if given.root.is_dir() else generated(given.root)
+        for model in given.models.split(","):
+            key = f"training, {model}"
+            results[key] = measured(model, root, given)
+            keep(results)
+    write_table("performance.md", "training", table(results))
+
+
+def measured(model: str, root: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Run all contestants, round by round; return the medians and segzoo's ratios to them."""
+    rates: dict[str, list[float]] = {}
+    about: dict[str, Any] = {}
+    for _ in range(given.rounds):
+        for name in given.contestants.split(","):
+            told = run(name, model, root, given.epochs)
+            if told is None:
+                continue
+            own = statistics.median(told["rates"][1:])
+            rates.setdefault(name, []).append(own)
+            about |= {key: told[key] for key in ("bf16", "threads")}
+            print(f"{model}, {name}: {own:.2f} pictures a second", flush=True)
+    peak = run("peak", model, root, 1)
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(rates["segzoo"], own, strict=True))
+        for name, own in rates.items()
+    }
+    return {
+        **machine(),
+        **about,
+        "command": f"python benchmarks/training.py --models {model} --rounds {given.rounds}",
+        "pictures_per_second": {name: statistics.median(own) for name, own in rates.items()},
+        "segzoo_to": ratios,
+        "step_gflop_per_picture": peak["gflop_per_picture"] if peak else None,
+        "matmul_gflops_per_second": peak["gflops_per_second"] if peak else None,
+    }
+
+
+def run(name: str, model: str, root: Path, epochs: int) -> dict[str, Any] | None:
+    """Run one contestant; return what it says, or None where a package of it is missing."""
+    done = subprocess.run(
+        [sys.executable, SCRIPT, name, model, root, "--epochs", str(epochs)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SEGZOO_CACHE": str(root.absolute().parent / "bench-cache")},
+    )
+    if done.returncode and "No module named" in done.stderr:
+        print(f"{name}: {done.stderr.splitlines()[-1]}", flush=True)
+        return None
+    if done.returncode:
+        raise SystemExit(f"{name} on {model} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def generated(root: Path) -> Path:
+    """Write 130 portraits of 600 x 800 in the layout of `hk`."""
+    from PIL import Image
+
+    from segzoo_portraits.generate import portrait
+
+    folder = root / "training"
+    folder.mkdir(parents=True)
+    (root / "testing").mkdir()
+    for number in range(134):
+        image, matte = portrait(number, width=600, height=800)
+        where = folder if number < 130 else root / "testing"
+        Image.fromarray(image).save(where / f"{number:05d}.png")
+        Image.fromarray(matte).save(where / f"{number:05d}_matte.png")
+    return root
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the table of all models."""
+    lines = [
+        "| network | training loop | pictures / s | segzoo is |",
+        "|---|---|---:|---:|",
+    ]
+    for key, record in results.items():
+        if not key.startswith("training, "):
+            continue
+        for name, rate in record["pictures_per_second"].items():
+            ratio = record["segzoo_to"][name]
+            title = TITLES[name]
+            lines.append(f"| {key[10:]} | {title} | {rate:.2f} | {ratio:.2f} x |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Several processes, as torchrun starts them, against one: gloo on the CPU."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from segzoo.data.batches import Batches
+from segzoo.data.opening import DataSource
+from segzoo.ranks import Ranks
+
+ALONE = [sys.executable, "-m", "segzoo"]
+TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TWO += ["-m", "segzoo"]
+UNET = ["--model", "unet", "-o", "width=4", "-o", "depth=2", "-o", "norm=batch"]
+SMALL = ["--size", "32", "--batch-size", "5", "--workers", "0", "--precision", "fp32"]
+
+
+def run(*words, start=ALONE, check=True):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*start, *map(str, words)], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert not check or done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("portraits")
+    words = ["--data", "portraits", "--root", root, "-O", "train=27", "-O", "test=11"]
+    DataSource("portraits", root=str(root), options={"train": 27, "test": 11}).split("train")
+    return words
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    """The same training by one process and by two: folder and what was printed of each."""
+    out = tmp_path_factory.mktemp("runs")
+    how = ["--epochs", "2", "--augment", "strong", "--metrics", "boundary", "--accumulate", "2"]
+    found = {}
+    for name, start in (("one", ALONE), ("two", TWO)):
+        done = run("train", *UNET, *data, *SMALL, *how, "--out", out / name, start=start)
+        found[name] = out / name, done
+    return found
+
+
+def history(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_give_the_losses_of_one(trained):
+    one, two = (history(trained[name][0]) for name in ("one", "two"))
+    assert len(one) == len(two) == 2
+    for before, after in zip(one, two, strict=True):
+        for split in ("train", "val", "test"):
+            assert after[split]["loss"] == pytest.approx(before[split]["loss"], abs=1e-5)
+        assert after["train"]["mean_boundary_f"] == pytest.approx(
+            before["train"]["mean_boundary_f"], abs=2e-3
+        )
+
+
+def test_the_first_process_alone_speaks_and_writes(trained):
+    folders = [trained[name][0] for name in ("one", "two")]
+    one, two = (sorted(p.name for p in folder.iterdir()) for folder in folders)
+    assert one == two
+    printed = trained["two"][1].stdout
+    assert printed.count("epoch   1/2") == printed.count("weights: ") == 1
+    assert trained["two"][1].stderr.count("error") == 0
+
+
+@pytest.mark.parametrize("how", [[], ["--full-size"]])
+def test_two_processes_score_to_the_last_digit_what_one_does(trained, data, how, tmp_path):
+    weights = trained["one"][0] / "best.safetensors"
+    tables = [tmp_path / "one.csv", tmp_path / "two.csv"]
+    words = ["evaluate", weights, *data[2:4], "--metrics", "boundary, overlap", "--json", *how]
+    one, two = (
+        json.loads(run(*words, "--per-picture", table, start=start).stdout)
+        for start, table in ((ALONE, tables[0]), (TWO, tables[1]))
+    )
+    assert one == two
+    assert one["pictures"] == 11
+    assert tables[0].read_text() == tables[1].read_text()
+
+
+def test_two_processes_share_the_pictures_to_predict(trained, data, tmp_path):
+    weights, pictures = trained["one"][0] / "best.safetensors", next(data[3].rglob("testing"))
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for start, out in ((ALONE, folders[0]), (TWO, folders[1])):
+        run("predict", weights, pictures, "--save", "mask", "-o", out, start=start)
+    one, two = ({p.relative_to(out): p.read_bytes() for p in out.rglob("*.png")} for out in folders)
+    assert one == two
+    assert len(one) >= 11
+
+
+def test_a_killed_process_ends_the_other_one(data, tmp_path):
+    words = ["train", *UNET, *data, *SMALL, "--epochs", "10000", "--out", tmp_path / "run"]
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        job = subprocess.Popen(
+            [*TWO, *map(str, words)], stdout=file, stderr=file, env={**os.environ}
+        )
+    try:
+        wait_for(lambda: "epoch   2/" in log.read_text(), 120)
+        children = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(job.pid)], capture_output=True, text=True
+        )
+        os.kill(int(children.stdout.split()[-1]), signal.SIGKILL)
+        assert job.wait(timeout=60) != 0
+    finally:
+        job.kill()
+    said = log.read_text()
+    assert "Root Cause" in said
+    assert "SIGKILL" in said
+    assert "rank      : 1" in said
+
+
+def wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def test_what_a_user_can_mend_is_said(data, tmp_path):
+    words = ["train", *UNET, *data, "--size", "32", "--batch-size", "1", "--out", tmp_path / "a"]
+    done = run(*words, start=TWO, check=False)
+    assert done.returncode != 0
+    assert "error: --batch-size 1 is that of all 2 processes together" in done.stderr
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").touch()
+    done = run(*words[:-1], tmp_path / "used", start=TWO, check=False)
+    assert "used exists already" in done.stderr
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("pictures", [5, 6, 16])
+def test_shares_cover_a_batch(count, pictures):
+    shares = [Ranks(rank, count).share(pictures) for rank in range(count)]
+    covered = [index for own in shares for index in range(pictures)[own]]
+    assert covered == list(range(pictures))
+    sizes = [own.stop - own.start for own in shares]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_ranks_have_the_batches_of_one_process(data, count, shuffle):
+    source = DataSource("portraits", root=str(data[3]), options={"train": 27, "test": 11})
+    dataset = source.split("train")
+    info = source.info(dataset)
+    how = {"size": (16, 16), "batch_size": 7, "shuffle": shuffle, "workers": 0}
+    whole = Batches(dataset, info, **how)
+    several = [Batches(dataset, info, **how, ranks=Ranks(r, count)) for r in range(count)]
+    assert {len(batches) for batches in several} == {len(whole)}
+    found = [list(batches.with_parts(3)) for batches in several]
+    keys = [batch.keys for batch in whole.epoch(3)]
+    if shuffle:
+        steps = list(zip(*found, strict=True))
+        assert [[key for batch, _ in step for key in batch.keys] for step in steps] == keys
+        for step, whole_keys in zip(steps, keys, strict=True):
+            assert {part.total for _, part in step} == {len(whole_keys)}
+            for batch, part in step:
+                assert whole_keys[part.first :][: len(batch.keys)] == batch.keys
+    else:
+        parts = sorted((part.first, batch.keys) for own in found for batch, part in own)
+        assert [own for _, own in parts] == keys
+        ends = [first + len(own) for first, own in parts]
+        assert [0, *ends] == [*(first for first, _ in parts), len(dataset)]
