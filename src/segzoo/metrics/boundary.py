@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from segzoo.builtin import BoundaryOptions
 from segzoo.metrics.confusion import class_ids, pixel_counts
-from segzoo.metrics.resampling import class_mean, defined
+from segzoo.metrics.resampling import class_mean, defined, sum_type
 
 VOID = -1
 
@@ -60,7 +60,7 @@ class Boundary:
         reach = math.ceil(self.options.tolerance * diagonal)
         f_K = [boundary_f(prediction_BHW == k, truth_BHW == k, reach) for k in range(count)]
         f_B2K = torch.stack(f_K, dim=2)
-        self.f_sums_2K.append(f_B2K.double().sum(0))
+        self.f_sums_2K.append(f_B2K.sum(0, dtype=sum_type(f_B2K.device)))
         return torch.cat([areas_B2K.float(), f_B2K], dim=1).flatten(1)
 
     def compute(self) -> dict[str, float]:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from segzoo.builtin import MattingOptions
 from segzoo.metrics.connectivity import connectivity_error, label_function
-from segzoo.metrics.resampling import defined
+from segzoo.metrics.resampling import defined, sum_type
 
 SIGMA = 1.4
 REACH = 4  # Pixels each side: where the benchmarks' code cuts a Gaussian of 1.4, below 1 %.
@@ -28,8 +28,9 @@ class MatteErrors:
         Returns each picture's absolute and squared errors and pixels: float64 B x 3.
         """
         error = logits_BKHW.float().softmax(1)[:, 1] - target_BHW
-        absolute_BHW, squared_BHW = error.abs().double(), error.square().double()
-        absolute_B, squared_B = absolute_BHW.sum((1, 2)), squared_BHW.sum((1, 2))
+        dtype = sum_type(error.device)
+        absolute_B = error.abs().sum((1, 2), dtype=dtype)
+        squared_B = error.square().sum((1, 2), dtype=dtype)
         pixels_B = torch.full_like(absolute_B, target_BHW[0].numel())
         sums_B3 = torch.stack([absolute_B, squared_B, pixels_B], dim=1)
         sums_3 = sums_B3.sum(0)

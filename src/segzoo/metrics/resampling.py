@@ -83,6 +83,11 @@ def standard_errors(
     }
 
 
+def sum_type(device: torch.device) -> torch.dtype:
+    """Return what floats are summed in: float64, and float32 on Apple's GPUs, which lack it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def class_mean(values_RK: Tensor) -> Tensor:
     """Return the mean over the classes that have a value, R; nan where none has one."""
     # Without the columns of nan a sum adds in the order of `values[there].mean()`, to the bit.
