@@ -14,6 +14,7 @@ from segzoo.evaluate import evaluate_weights
 from segzoo.inference import Inference
 from segzoo.predict import Prediction, refined
 from segzoo.predict_files import predict_files
+from segzoo.views import WholeView
 
 SIDE = 96
 
@@ -45,7 +46,7 @@ def trained(tmp_path_factory):
 def test_a_cutout_has_the_foregrounds_own_colours(trained):
     pixels, alpha = disc()
     probability_KHW = torch.from_numpy(np.stack([1 - alpha, alpha]))
-    prediction = Prediction(probability_KHW, segzoo.load(trained.weights).info)
+    prediction = Prediction(WholeView(probability_KHW), segzoo.load(trained.weights).info)
     cut = np.array(prediction.cutout(Image.fromarray(pixels)))
     edge = (alpha > 0.2) & (alpha < 0.8)
     assert pixels[edge][:, 1].mean() > 80, "the photograph's edge is half green"

@@ -24,8 +24,8 @@ def found(network, picture, **settings):
     averager = Averager(
         network=network, how=Inference(**settings), classes=3, trained=TRAINED, stride=16
     )
-    (probability_KHW,) = averager.probabilities([picture], [picture.shape[-2:]])
-    return probability_KHW
+    (view,) = averager.views([picture], [picture.shape[-2:]])
+    return view.probability()
 
 
 @pytest.fixture
@@ -170,10 +170,10 @@ def test_many_pictures_give_what_each_gives_alone(looking_around):
         how = dataclasses.replace(Inference(batch_size=2), **settings)
         averager = Averager(network=looking_around, how=how, classes=3, trained=TRAINED, stride=16)
         with torch.no_grad():
-            together = list(averager.probabilities(pictures, sizes))
-        for picture, probability in zip(pictures, together, strict=True):
+            together = list(averager.views(pictures, sizes))
+        for picture, view in zip(pictures, together, strict=True):
             alone = found(looking_around, picture, **settings)
-            assert torch.allclose(probability, alone, atol=1e-5)
+            assert torch.allclose(view.probability(), alone, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from segzoo.evaluate import evaluate_weights
 from segzoo.inference import Inference
 from segzoo.predict import Prediction
 from segzoo.predict_files import predict_files
+from segzoo.views import WholeView
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_16_bit_arrays_are_taken(segmenter):
 def test_more_classes_than_a_palette_holds(segmenter, tmp_path):
     probability = torch.zeros(300, 2, 2)
     probability[299] = 1
-    prediction = Prediction(probability, segmenter.info)
+    prediction = Prediction(WholeView(probability), segmenter.info)
     prediction.mask_image().save(tmp_path / "m.png")
     with Image.open(tmp_path / "m.png") as mask:
         assert np.array(mask).tolist() == [[299, 299], [299, 299]]

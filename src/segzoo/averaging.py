@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from segzoo.config import Size
 from segzoo.data.finish import resize_image
 from segzoo.inference import Inference
+from segzoo.views import SmallView, View, WholeView, enlarged
 from segzoo.windows import blend
 
 
@@ -31,16 +31,17 @@ class Averager:
     trained: Size
     stride: int
 
-    def probabilities(self, pictures: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[Tensor]:
-        """Yield float32 probability_KHW of each picture C x H x W at its size in `sizes`.
+    def views(self, pictures: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[View]:
+        """Yield what the network says of each picture C x H x W at its size in `sizes`.
 
-        They come on the network's device, of windows on the CPU: that takes any picture.
+        It is on the network's device, of windows on the CPU: that takes any picture.
         """
         window, scales = self.how.window_size(self.trained), self.how.scales
         pairs = list(zip(pictures, sizes, strict=True))
         if window:
             for picture, size in pairs:
-                yield _mean(self._in_windows(picture, scale, window, size) for scale in scales)
+                views = (self._in_windows(picture, scale, window, size) for scale in scales)
+                yield WholeView(_mean(views))
             return
         step = self.how.pictures_at_once
         for at in range(0, len(pairs), step):
@@ -48,7 +49,9 @@ class Averager:
             # What is small is computed of all at once, what is large of one picture at a time.
             logits_SBKhw = [self._whole([picture for picture, _ in chunk], s) for s in scales]
             for index, (_, size) in enumerate(chunk):
-                yield _mean(enlarged(logits_BKhw[index], size) for logits_BKhw in logits_SBKhw)
+                views = [SmallView(logits_BKhw[index], size) for logits_BKhw in logits_SBKhw]
+                one = len(views) == 1
+                yield views[0] if one else WholeView(_mean(view.probability() for view in views))
 
     def _whole(self, pictures: Sequence[Tensor], scale: float) -> Tensor:
         return self._logits(torch.stack([self._resized(picture, scale) for picture in pictures]))
@@ -78,11 +81,6 @@ class Averager:
         height, width = picture_CHW.shape[-2:]
         seen = self.how.seen((height, width), self.trained, scale, self.stride)
         return picture_CHW if (height, width) == seen else resize_image(picture_CHW, seen)
-
-
-def enlarged(logits_Khw: Tensor, size: Size) -> Tensor:
-    """Return probability_KHW at a size: the logits are resized bilinearly, then softmax."""
-    return functional.interpolate(logits_Khw[None], size, mode="bilinear")[0].softmax(0)
 
 
 def as_logits(probability: Tensor) -> Tensor:

@@ -209,9 +209,10 @@ def _score_predictions(
         images = [finish_sample(sample, info, None).image for sample in samples]
         targets = [finish_sample(sample, info, at).target for sample in samples]
         sizes = [(target.shape[0], target.shape[1]) for target in targets]
-        found = segmenter.probabilities(images, sizes, how)
+        found = segmenter.views(images, sizes, how)
         triples = zip(samples, found, targets, strict=True)
-        for place, (sample, probability_KHW, target_HW) in enumerate(triples, first):
+        for place, (sample, view, target_HW) in enumerate(triples, first):
+            probability_KHW = view.probability()
             target_BHW = device_target(target_HW[None], info.target, probability_KHW.device)
             metrics.update(as_logits(probability_KHW)[None], target_BHW, [sample.key], place)
         count += len(samples)

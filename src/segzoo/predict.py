@@ -6,6 +6,7 @@ Shapes: C channels, K classes, H x W the picture's own size.
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from segzoo.inference import Inference
 from segzoo.model import Preprocess, SegmentationModel
 from segzoo.refine import refine
 from segzoo.train.device import autocast, pick_device, pick_precision
+from segzoo.views import View, WholeView
 from segzoo.weights import WeightsInfo, load_model
 
 BACKGROUND_NAMES = {"background", "bg"}
@@ -31,26 +33,28 @@ AS_TRAINED = Inference()
 ROWS_AT_ONCE = 1024  # Of an overlay: its float32 colours take 12 times a picture's memory.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
-    """The outcome for one picture at its own size.
+    """The outcome for one picture at its own size, each part worked out when it is asked for."""
 
-    `probability_KHW` is float32 on the CPU, 0..1, summing to 1 over the classes.
-    """
-
-    probability_KHW: Tensor
+    view: View
     info: WeightsInfo
 
-    @property
+    @cached_property
+    def probability_KHW(self) -> Tensor:
+        """Float32 on the CPU, 0..1, summing to 1 over the classes: 4 bytes a class and pixel."""
+        return self.view.probability().cpu()
+
+    @cached_property
     def mask(self) -> np.ndarray:
         """Class ids, H x W, uint8 (uint16 above 256 classes); an alpha counts from 0.5 on."""
-        kind = np.uint8 if len(self.probability_KHW) <= 256 else np.uint16
-        return self.probability_KHW.argmax(0).numpy().astype(kind)
+        classes = self.view.classes().cpu().numpy()
+        return classes if classes.dtype == np.uint8 else classes.astype(np.uint16)
 
-    @property
+    @cached_property
     def alpha(self) -> np.ndarray:
         """How much of each pixel is foreground, float32 H x W, 0..1: all classes but the first."""
-        return (1 - self.probability_KHW[0]).clamp(0, 1).numpy()
+        return self.view.foreground().cpu().numpy()
 
     def mask_image(self) -> Image.Image:
         """Return the mask as a palette picture: ids for programs, colours for people.
@@ -155,17 +159,17 @@ class Segmenter:
         """Yield the prediction of each of some pixel values C x H x W, one at a time."""
         pictures = [self._channels(pixels_CHW) for pixels_CHW in pictures]
         sizes = [(pixels.shape[-2], pixels.shape[-1]) for pixels in pictures]
-        for probability_KHW in self.probabilities(pictures, sizes, how):
-            yield Prediction(probability_KHW.cpu(), self.info)
+        for view in self.views(pictures, sizes, how):
+            yield Prediction(view, self.info)
 
     @torch.inference_mode()
-    def probabilities(
+    def views(
         self, pictures: Sequence[Tensor], sizes: Sequence[Size], how: Inference
-    ) -> Iterator[Tensor]:
-        """Yield float32 probability_KHW of each picture C x H x W at its size in `sizes`.
+    ) -> Iterator[View]:
+        """Yield what the network says of each picture C x H x W at its size in `sizes`.
 
-        They come on the model's device, of windows on the CPU. Raises SegzooError for pictures
-        with the wrong number of channels.
+        It is on the model's device, of windows on the CPU. Raises SegzooError for pictures with
+        the wrong number of channels.
         """
         averager = Averager(
             network=self.logits,
@@ -180,7 +184,7 @@ class Segmenter:
                 raise SegzooError(
                     f"the model takes {need} channels, the picture has {len(pixels_CHW)}"
                 )
-        found = averager.probabilities(pictures, sizes)
+        found = averager.views(pictures, sizes)
         if how.refine == "none":
             yield from found
             return
@@ -190,8 +194,8 @@ class Segmenter:
                 f"{', '.join(self.info.classes)}",
                 "it sharpens the edge between the background and everything else",
             )
-        for pixels_CHW, probability_KHW in zip(pictures, found, strict=True):
-            yield refined(probability_KHW, pixels_CHW, how.refine)
+        for pixels_CHW, view in zip(pictures, found, strict=True):
+            yield WholeView(refined(view.probability(), pixels_CHW, how.refine))
 
     def _channels(self, pixels_CHW: Tensor) -> Tensor:
         need, came = int(self.info.model["in_channels"]), pixels_CHW.shape[0]

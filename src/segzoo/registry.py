@@ -24,6 +24,7 @@ FIRST_PARTY = {
     "hk": "segzoo-hk",
     "portraits": "segzoo-portraits",
     "camvid": "segzoo-camvid",
+    "webdataset": "segzoo-webdataset",
     "tf_efficientnet_lite0": "segzoo-encoder-lite0",
     "voc2012": "segzoo-torchvision",
     "oxford-pet": "segzoo-torchvision",

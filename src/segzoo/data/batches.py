@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from segzoo.ahead import in_order
-from segzoo.data.cache import MemoryCache, SampleCache, open_cache
+from segzoo.data.cache import Indices, MemoryCache, SampleCache, open_cache
 from segzoo.data.finish import finish_sample
 from segzoo.data.sample import Batch, DataInfo, Sample
 from segzoo.errors import SegzooError
@@ -109,7 +110,8 @@ class Part(NamedTuple):
 class Batches:
     """The batches of one split: ``for batch in batches.epoch(n)``.
 
-    With `shuffle` the order of epoch n depends on (seed, n) alone, whatever the workers do. With
+    With `shuffle` the order of epoch n depends on (seed, n) alone, whatever the workers do; a data
+    set that is better read in another one than a random one gives it by ``shuffled(seed)``. With
     `cache` a picture is read and resized once: "auto" keeps it on disk, for other runs as well,
     where the data set says which files it is made of, else in memory where all of them take less
     than a quarter of it; "memory" and "none" are as they say. With `pin` batches come in memory
@@ -139,6 +141,7 @@ class Batches:
         self.count = -1 if self.stream else len(dataset)
         if self.count == 0:
             raise SegzooError(f"{info.identity} has no pictures in this split")
+        self._shuffled = getattr(dataset, "shuffled", self._at_random)
         kind = _FinishedStream if self.stream else _Finished
         self.samples = kind(dataset, info, size)
         self.first = self._first()
@@ -148,7 +151,7 @@ class Batches:
 
     def __len__(self) -> int:
         """Return the number of batches; 0 for a stream, which does not say."""
-        return 0 if self.stream else len(self._chunks(list(range(self.count))))
+        return 0 if self.stream else len(self._bounds())
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield this rank's batches of epoch `number` (0, 1, ...), the last possibly smaller."""
@@ -159,51 +162,58 @@ class Batches:
         if self.stream:
             yield from self._streamed()
             return
-        own = self._own(self._chunks(self.order(number)))
-        batches = self._read([chunk for chunk, _ in own])
-        yield from zip(batches, (part for _, part in own), strict=True)
+        order, own = self.order(number), self._own()
+        batches = self._read([order[first:last] for first, last, _ in own])
+        yield from zip(batches, (part for _, _, part in own), strict=True)
 
-    def _read(self, chunks: list[list[int]]) -> Iterator[Batch]:
+    def _read(self, chunks: list[Indices]) -> Iterator[Batch]:
         kept = self._kept
         if kept is not None and not kept.missing.any():
             with ThreadPoolExecutor(1, "segzoo-batches") as reader:
                 yield from in_order(reader, self._gathered, chunks, ahead=BATCHES_AHEAD)
             return
-        loaded = self._loaded(batch_sampler=chunks)
+        loaded = self._loaded(batch_sampler=_Lists(chunks))
         for chunk, (batch, stored) in zip(chunks, loaded, strict=True):
             if kept is not None:
                 kept.arrived(chunk, batch, stored)
             yield batch
 
-    def order(self, number: int) -> list[int]:
+    def order(self, number: int) -> Indices:
         """Return the order of the pictures in epoch `number`."""
         if not self.shuffle:
-            return list(range(self.count))
-        generator = torch.Generator().manual_seed(_mix(self.seed, number))
-        return torch.randperm(self.count, generator=generator).tolist()
+            return np.arange(self.count)
+        return np.asarray(self._shuffled(_mix(self.seed, number)))
 
-    def _chunks(self, order: list[int]) -> list[list[int]]:
-        """Cut an order into batches.
+    def _at_random(self, seed: int) -> Indices:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randperm(self.count, generator=generator).numpy()
+
+    def _bounds(self) -> list[int]:
+        """Return where in an epoch's order each batch of all ranks begins.
 
         In training a single picture left over joins the batch before it: alone it would make
         batch norm's statistics those of one picture, or stop it where its maps are 1 x 1. So do
         fewer than there are ranks.
         """
         size = self.batch_size
-        chunks = [order[i : i + size] for i in range(0, len(order), size)]
+        firsts = list(range(0, self.count, size))
         least = max(min(size, 2), self.ranks.count)
-        if self.shuffle and len(chunks) > 1 and len(chunks[-1]) < least:
-            chunks[-2:] = [chunks[-2] + chunks[-1]]
-        return chunks
+        if self.shuffle and len(firsts) > 1 and self.count - firsts[-1] < least:
+            del firsts[-1]
+        return firsts
 
-    def _own(self, chunks: list[list[int]]) -> list[tuple[list[int], Part]]:
-        """Return what this rank has of the batches of all."""
-        if self.shuffle:
-            shares = [(chunk, self.ranks.share(len(chunk))) for chunk in chunks]
-            return [(chunk[own], Part(own.start, len(chunk))) for chunk, own in shares]
-        firsts = itertools.accumulate(map(len, chunks), initial=0)
-        parts = [(chunk, Part(first, len(chunk))) for chunk, first in zip(chunks, firsts)]
-        return parts[self.ranks.rank :: self.ranks.count]
+    def _own(self) -> list[tuple[int, int, Part]]:
+        """Return from where to where in an order this rank's batches are, and their places."""
+        bounds = list(itertools.pairwise([*self._bounds(), self.count]))
+        ranks = self.ranks
+        if not self.shuffle:
+            own = bounds[ranks.rank :: ranks.count]
+            return [(first, last, Part(first, last - first)) for first, last in own]
+        shares = [(first, last - first, ranks.share(last - first)) for first, last in bounds]
+        return [
+            (first + share.start, first + share.stop, Part(share.start, total))
+            for first, total, share in shares
+        ]
 
     def _streamed(self) -> Iterator[tuple[Batch, Part]]:
         """Yield a stream's batches. In training ranks leave out a last one that is not full."""
@@ -250,7 +260,7 @@ class Batches:
         fits = per_sample * self.count < _free_memory() // 4
         return MemoryCache(self.count, first) if how != "none" and fits else None
 
-    def _gathered(self, chunk: list[int]) -> Batch:
+    def _gathered(self, chunk: Indices) -> Batch:
         assert self._kept is not None
         batch = self._kept.gather(chunk)
         if not self.pin:
@@ -282,6 +292,19 @@ class Batches:
             return workers
         # Starting a process costs more than reading a few pictures; a stream may not be shared.
         return 0 if self.stream or self.count < 64 else min(8, os.cpu_count() or 1)
+
+
+class _Lists:
+    """Chunks of indices as lists, one at a time, as a DataLoader wants them."""
+
+    def __init__(self, chunks: list[Indices]) -> None:
+        self.chunks = chunks
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (chunk.tolist() for chunk in self.chunks)
 
 
 def _or_raise(read: tuple[Batch, list[bool]] | SegzooError) -> tuple[Batch, list[bool]]:

@@ -43,6 +43,8 @@ from segzoo.store import write_json
 
 log = logging.getLogger("segzoo")
 
+Indices = npt.NDArray[np.int64]
+
 FORMAT = 1
 RECORD = struct.Struct("<16sI4x")
 """Signature and CRC-32; a record of zeros, as in a new file, is no sample's."""
@@ -73,19 +75,21 @@ class MemoryCache:
         self.keys = [""] * count
         self.missing = np.ones(count, dtype=bool)
 
-    def arrived(self, indices: list[int], samples: Batch, stored: list[bool]) -> None:
+    def arrived(self, indices: Indices, samples: Batch, stored: list[bool]) -> None:
         """Take samples that have been read, of the first one's types."""
         images_BCHW, target_BHW, keys = samples
         if images_BCHW.dtype == self.images.dtype and target_BHW.dtype == self.targets.dtype:
-            self.images[indices], self.targets[indices] = images_BCHW, target_BHW
+            chosen = torch.from_numpy(indices)
+            self.images[chosen], self.targets[chosen] = images_BCHW, target_BHW
             self.missing[indices] = False
             for index, key in zip(indices, keys, strict=True):
                 self.keys[index] = key
 
-    def gather(self, indices: list[int]) -> Batch:
+    def gather(self, indices: Indices) -> Batch:
         """Return samples that are there."""
         keys = [self.keys[i] for i in indices]
-        return Batch(self.images[indices], self.targets[indices], keys)
+        chosen = torch.from_numpy(indices)
+        return Batch(self.images[chosen], self.targets[chosen], keys)
 
 
 class SampleCache:
@@ -170,11 +174,11 @@ class SampleCache:
             for index, key in enumerate(self.keys):
                 self.missing[index] = self.read(index, self.signature(index), key) is None
 
-    def arrived(self, indices: list[int], samples: Batch, stored: list[bool]) -> None:
+    def arrived(self, indices: Indices, samples: Batch, stored: list[bool]) -> None:
         """Note which samples whoever read them has `stored`."""
         self.missing[indices] = np.logical_not(stored)
 
-    def gather(self, indices: list[int]) -> Batch:
+    def gather(self, indices: Indices) -> Batch:
         """Return samples that are there."""
         images, targets = (self._map(name)[indices] for name in ("images", "targets"))
         keys = [self.keys[i] for i in indices]

@@ -1,9 +1,11 @@
 """Reading pictures and masks from files, whatever their format, depth or orientation.
 
 Photographs come back as uint8 3 x H x W, upright (EXIF applied); masks as class ids H x W;
-mattes as uint8 H x W. Every failure is a SegzooError that names the file.
+mattes as uint8 H x W. Every failure is a SegzooError that names the file. Each takes the file's
+content as well, `data`, for what lies in an archive; its name then only says what it is.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -23,24 +25,24 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def read_image(path: Path) -> Tensor:
+def read_image(path: Path, data: bytes | None = None) -> Tensor:
     """Read a photograph as uint8 RGB, 3 x H x W: grey is repeated, alpha dropped, palettes and
     16 bits brought to 8, EXIF orientation applied. Raises SegzooError naming the file.
     """
-    return _read(path, ImageReadMode.RGB)
+    return _read(path, data, ImageReadMode.RGB)
 
 
-def read_matte(path: Path) -> Tensor:
+def read_matte(path: Path, data: bytes | None = None) -> Tensor:
     """Read a matte as uint8 grey, H x W, 0 = background to 255 = foreground."""
-    return _read(path, ImageReadMode.GRAY)[0]
+    return _read(path, data, ImageReadMode.GRAY)[0]
 
 
-def read_mask(path: Path) -> Tensor:
+def read_mask(path: Path, data: bytes | None = None) -> Tensor:
     """Read a mask as it is stored: class ids H x W (uint8, or int32 from 16 bits), or colours
     3 x H x W where it is a colour picture. A palette picture gives its indices, not its colours.
     """
     try:
-        with Image.open(path) as picture:
+        with _opened(path, data) as picture:
             upright = ImageOps.exif_transpose(picture)
             if upright.mode in ("RGBA", "LA", "PA"):
                 upright = upright.convert({"RGBA": "RGB", "LA": "L", "PA": "P"}[upright.mode])
@@ -61,19 +63,29 @@ def read_mask(path: Path) -> Tensor:
     )
 
 
-def _read(path: Path, mode: ImageReadMode) -> Tensor:
+def _opened(path: Path, data: bytes | None) -> Image.Image:
+    return Image.open(path if data is None else io.BytesIO(data))
+
+
+def _read(path: Path, data: bytes | None, mode: ImageReadMode) -> Tensor:
     if path.suffix.lower() in _TORCHVISION:
         try:
             # About three times as fast as Pillow, and it lets other threads run meanwhile.
-            pixels = decode_image(read_file(str(path)), mode, apply_exif_orientation=True)
-            return _to_uint8(pixels)
+            stored = read_file(str(path)) if data is None else _as_tensor(data)
+            return _to_uint8(decode_image(stored, mode, apply_exif_orientation=True))
         except RuntimeError:
             pass  # Not what its suffix says, or damaged: Pillow reads it or names the damage.
     try:
-        with Image.open(path) as picture:
+        with _opened(path, data) as picture:
             return _from_pillow(ImageOps.exif_transpose(picture), mode)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _unreadable(path, error) from error
+
+
+def _as_tensor(data: bytes) -> Tensor:
+    if not data:
+        raise RuntimeError("empty")
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
 
 def _from_pillow(picture: Image.Image, mode: ImageReadMode) -> Tensor:

@@ -49,9 +49,7 @@ class Index:
         while waiting:
             below = waiting.pop()
             where = folder.absolute() / below
-            changed = where.stat().st_mtime_ns
-            self.times[str(where)] = changed
-            self._settled &= time.time_ns() - changed > SETTLED_NS
+            self.watch(where)
             with os.scandir(where) as entries:
                 for entry in entries:
                     name = entry.name
@@ -61,6 +59,12 @@ class Index:
                         found.append(below + name)
         nested = any("/" in name for name in found)
         return sorted(found, key=lambda path: path.split("/")) if nested else sorted(found)
+
+    def watch(self, path: Path) -> None:
+        """Let what is found depend on a folder's or a file's time of change."""
+        changed = path.stat().st_mtime_ns
+        self.times[str(path)] = changed
+        self._settled &= time.time_ns() - changed > SETTLED_NS
 
     def load(self) -> dict[str, Any] | None:
         """Return what was kept, or None where there is nothing, or not any more."""

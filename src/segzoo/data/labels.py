@@ -1,6 +1,6 @@
 """From the values in mask files to class ids: what `folder` finds, and the table that maps them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,12 +57,12 @@ class LabelMap:
         return mapped.to(torch.uint8)
 
 
-def scan(paths: Sequence[Path]) -> set[int]:
+def scan(paths: Sequence[Path], read: Callable[[Path], Tensor] = read_mask) -> set[int]:
     """Return the values in up to 512 evenly spaced masks; colours come packed as 0xRRGGBB."""
     step = max(1, -(-len(paths) // MOST_SCANNED))
 
     def values_of(path: Path) -> set[int]:
-        mask = read_mask(path)
+        mask = read(path)
         return set((_pack(mask) if mask.ndim == 3 else mask).unique().tolist())
 
     with ThreadPoolExecutor() as pool:
@@ -70,17 +70,22 @@ def scan(paths: Sequence[Path]) -> set[int]:
 
 
 def find_labels(
-    paths: Sequence[Path], names: Sequence[str], colours: Sequence[RGB], ignore: int | None
+    paths: Sequence[Path],
+    names: Sequence[str],
+    colours: Sequence[RGB],
+    ignore: int | None,
+    read: Callable[[Path], Tensor] = read_mask,
 ) -> LabelMap:
     """Decide what the values of the masks mean, from the names given or from what is found.
 
+    `read` reads a mask of `paths` where it is not a file of its own.
     Raises SegzooError for values above the names given, and for masks that look like soft mattes.
     """
     if colours:
         ids = {_pack_rgb(colour): index for index, colour in enumerate(colours)}
         return _named(names, ids, ignore, "colour masks by the given table", tuple(colours))
-    found = scan(paths)
-    if max(found, default=0) > 0xFFFF or any(read_mask(path).ndim == 3 for path in paths[:1]):
+    found = scan(paths, read)
+    if max(found, default=0) > 0xFFFF or any(read(path).ndim == 3 for path in paths[:1]):
         raise SegzooError(
             f"{paths[0]} is a colour mask",
             "list the classes in a file with lines `red green blue name`: -O classes=FILE",

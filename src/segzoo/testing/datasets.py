@@ -264,6 +264,24 @@ class DatasetConformance(Conformance):
                     )
 
     @check
+    def test_shuffled(self) -> None:
+        """Where there is `shuffled`, it has each index once, in an order that the seed decides."""
+        for split, dataset in self.splits().items():
+            if not hasattr(dataset, "shuffled"):
+                continue
+            orders = [list(map(int, dataset.shuffled(seed))) for seed in (1, 1)]
+            if sorted(orders[0]) != list(range(len(dataset))):
+                raise self.fault(
+                    f"has a `shuffled` that is no order of the {len(dataset)} of `{split}`",
+                    "return each index once",
+                )
+            if orders[0] != orders[1]:
+                raise self.fault(
+                    f"has a `shuffled` that differs for one seed in `{split}`",
+                    "draw from numpy.random.default_rng(seed)",
+                )
+
+    @check
     def test_repeatable(self) -> None:
         """The same item twice is the same, and reading leaves random states and stdout alone."""
         for split, dataset in self.splits().items():

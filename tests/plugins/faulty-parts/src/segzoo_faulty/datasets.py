@@ -176,6 +176,22 @@ class NamesNoFile(Sound):
         return [self.folder / f"{self.keys[index]}.npz"]
 
 
+class ShufflesTwice(Sound):
+    """Gives its first picture twice in an epoch."""
+
+    def shuffled(self, seed: int) -> list[int]:
+        """Return an order without the last index."""
+        return [0, *range(len(self) - 1)]
+
+
+class ShufflesAnew(Sound):
+    """Leaves the seed aside."""
+
+    def shuffled(self, seed: int) -> list[int]:
+        """Return another order each time."""
+        return np.random.default_rng().permutation(len(self)).tolist()
+
+
 class Endless(Sound):
     """Begins again after its last picture."""
 
@@ -235,6 +251,8 @@ wrong_keys = builder(WrongKeys)
 endless = builder(Endless)
 names_one_file = builder(NamesOneFile)
 names_no_file = builder(NamesNoFile)
+shuffles_twice = builder(ShufflesTwice)
+shuffles_anew = builder(ShufflesAnew)
 numpy_target = builder(NumpyTarget)
 only_background = builder(OnlyBackground)
 random_sample = writes_beside = no_sample = sound_data = builder(Sound)

@@ -23,7 +23,7 @@ DATASETS = (
     *("label-too-high", "random-item", "holds-a-lambda", "shuffled", "same-key", "sizes-differ"),
     *("float64", "leaks", "random-sample", "file-not-found", "seeds-numpy", "wrong-keys"),
     *("endless", "one-split", "numpy-target", "writes-beside", "only-background", "no-sample"),
-    *("names-one-file", "names-no-file"),
+    *("names-one-file", "names-no-file", "shuffles-twice", "shuffles-anew"),
 )
 LOSSES = (
     *("log-of-softmax", "counts-ignored", "nan-unlabelled", "linear-dice", "detached-weight"),
