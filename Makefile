@@ -40,6 +40,9 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/prediction.py
+	$(BIN)/python benchmarks/growth.py
 
 clean:
 	rm -rf demo runs $(VENV)

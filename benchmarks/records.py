@@ -34,3 +34,20 @@ def write_table(page: str, name: str, text: str) -> None:
         old += f"\n{begin}\n{end}\n"
     before, after = old.split(begin)[0], old.split(end)[1]
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def generated_portraits(root: Path) -> Path:
+    """Write 130 portraits of 600 x 800 in the layout of `hk`."""
+    from PIL import Image
+
+    from segzoo_portraits.generate import portrait
+
+    folder = root / "training"
+    folder.mkdir(parents=True)
+    (root / "testing").mkdir()
+    for number in range(134):
+        image, matte = portrait(number, width=600, height=800)
+        where = folder if number < 130 else root / "testing"
+        Image.fromarray(image).save(where / f"{number:05d}.png")
+        Image.fromarray(matte).save(where / f"{number:05d}_matte.png")
+    return root

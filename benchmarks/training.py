@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from records import keep, load, machine, write_table
+from records import generated_portraits, keep, load, machine, write_table
 
 SCRIPT = Path(__file__).with_name("trainings.py")
 CONTESTANTS = ("tutorial", "reference", "lightning", "lightning-tuned", "step", "segzoo")
@@ -45,7 +45,7 @@ def main() -> None:
     given = parser.parse_args()
     results = load()
     if not given.table:
-        root = given.root if given.root.is_dir() else generated(given.root)
+        root = given.root if given.root.is_dir() else generated_portraits(given.root)
         for model in given.models.split(","):
             key = f"training, {model}"
             results[key] = measured(model, root, given)
@@ -96,23 +96,6 @@ def run(name: str, model: str, root: Path, epochs: int) -> dict[str, Any] | None
     if done.returncode:
         raise SystemExit(f"{name} on {model} failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def generated(root: Path) -> Path:
-    """Write 130 portraits of 600 x 800 in the layout of `hk`."""
-    from PIL import Image
-
-    from segzoo_portraits.generate import portrait
-
-    folder = root / "training"
-    folder.mkdir(parents=True)
-    (root / "testing").mkdir()
-    for number in range(134):
-        image, matte = portrait(number, width=600, height=800)
-        where = folder if number < 130 else root / "testing"
-        Image.fromarray(image).save(where / f"{number:05d}.png")
-        Image.fromarray(matte).save(where / f"{number:05d}_matte.png")
-    return root
 
 
 def table(results: dict[str, Any]) -> str:

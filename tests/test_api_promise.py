@@ -94,8 +94,8 @@ TESTING = {
     "Conformance": ("", "found light hooks references options config exceptions"),
     "DatasetConformance": (
         "data",
-        "sample splits info types labels stable keys keys_attribute files shuffled repeatable indices "
-        "workers missing",
+        "sample splits info types labels stable keys keys_attribute files shuffled repeatable "
+        "indices workers missing",
     ),
     "EncoderWeightsConformance": ("weights", "tensors fits_timm statistics"),
     "LossConformance": (

@@ -55,8 +55,8 @@ def predict_files(
     K x H x W), and with a `background`, a colour or a picture file, ``NAME_background.jpg`` before
     it; each at the picture's own, upright size; folders below a given folder are kept.
     Pictures are read ahead and written behind the network. Ranks that `torchrun` started share
-    them. Returns the paths written for each of this one's pictures. Raises SegzooError for a missing or unreadable picture; what comes before it is
-    written and stays.
+    them. Returns the paths written for each of this one's pictures. Raises SegzooError for a
+    missing or unreadable picture; what comes before it is written and stays.
     """
     jobs = _outputs(_collect(pictures), out)
     if not jobs:

@@ -188,7 +188,7 @@ def in_their_order(
     ordered: dict[str, list[Tensor]] = {}
     for name, parts in rows.items():
         all_rows = gathered(torch.cat(parts) if parts else torch.zeros(0, 0))
-        cut = [list(one.split(told_by["counts"])) for one, told_by in zip(all_rows, says)]
+        cut = [list(one.split(told_by["counts"])) for one, told_by in zip(all_rows, says, strict=True)]
         ordered[name] = [cut[rank][number] for _, rank, number in places]
     return [key for _, rank, number in places for key in keys_by_rank[rank][number]], ordered
 

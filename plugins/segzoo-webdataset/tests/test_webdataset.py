@@ -231,8 +231,8 @@ def test_shards_that_webdataset_writes(tmp_path):
 def test_training_on_shards(tmp_path):
     write_sample(tmp_path)
     result = segzoo.fit(
-        model="unet", data="webdataset", root=tmp_path, size=32, epochs=1, workers=0, progress=False,
-        out=tmp_path / "run", model_options={"width": 4, "depth": 2},
+        model="unet", data="webdataset", root=tmp_path, size=32, epochs=1, workers=0,
+        progress=False, out=tmp_path / "run", model_options={"width": 4, "depth": 2},
     )  # fmt: skip
     assert 0 <= result.scores["val"]["mean_iou"] <= 1
     assert torch.isfinite(torch.tensor(result.scores["train"]["loss"]))
