@@ -104,6 +104,11 @@ class RunConfig:
     )
     channels_last: bool = option(True, "keep pictures and weights in channels_last memory format")
     compile: bool = option(False, "torch.compile the network")
+    shard: bool = option(
+        False,
+        "spread parameters, gradients and optimizer state over the processes of torchrun (FSDP2), "
+        "for a network that fills a GPU by itself",
+    )
     workers: int = option(-1, "processes that read pictures; -1 = chosen from the cores")
     cache: Literal["auto", "memory", "none"] = option(
         "auto",

@@ -1,5 +1,6 @@
 """`segzoo.fit`: from a RunConfig to a prepared Run, and through its training."""
 
+import copy
 import hashlib
 import json
 import logging
@@ -33,6 +34,7 @@ from segzoo.train.notify import Observers
 from segzoo.train.observers import standard_stream
 from segzoo.train.optim import WeightAverage, make_optimizer, make_schedule, pretrained_module
 from segzoo.train.run import Run, RunResult, save_config
+from segzoo.train.sharding import shard
 from segzoo.train.state import StateKeeper, load_state, state_path
 
 log = logging.getLogger("segzoo")
@@ -155,7 +157,14 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
         drop_blocks(encoder, config.drop_path)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-    forward = averaged_over(ranks, model, device)
+    whole = None
+    if config.shard and ranks.count > 1:
+        same_norms(model)
+        whole = copy.deepcopy(model)
+        shard(model, device)
+        forward: nn.Module = model
+    else:
+        forward = averaged_over(ranks, model, device)
     mean, std = normalization(config.normalize, train.channels, model.network)
     optimizer = make_optimizer(model, config)
     steps_per_epoch = -(-len(train) // config.accumulate)
@@ -176,7 +185,7 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
         optimizer=optimizer,
         schedule=make_schedule(optimizer, config, steps_per_epoch),
         scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),  # type: ignore[attr-defined]
-        average=WeightAverage(model, config.ema) if config.ema > 0 else None,
+        average=WeightAverage(model, config.ema, whole) if config.ema > 0 or whole else None,
         train=train,
         evals=batches,
         device=device,

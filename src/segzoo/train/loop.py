@@ -37,6 +37,8 @@ def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
         start = time.perf_counter()
         metrics = {"train": train_epoch(run)}
         train_seconds = agreed_seconds(start)
+        if run.average:
+            run.average.gather()
         error = 0.0
         for split, batches in run.evals.items():
             metrics[split] = score(
@@ -64,8 +66,7 @@ def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
         observers.epoch_end(run, run.epoch, metrics)
         patience = run.config.patience
         stopped_early = 0 < patience <= run.epoch - top_epoch(run)
-        if run.ranks.first:
-            keeper.save(run, last=stopped_early or run.epoch == run.config.epochs)
+        keeper.save(run, last=stopped_early or run.epoch == run.config.epochs)
     return result_of(run, stopped_early)
 
 
@@ -127,6 +128,9 @@ def train_epoch(run: Run) -> Scores:
 
 def together(run: Run, is_last_of_step: bool) -> contextlib.AbstractContextManager[None]:
     """Let ranks average their gradients in the last backward pass of a step alone."""
+    if run.ranks.count > 1 and run.config.shard:
+        run.model.set_requires_gradient_sync(is_last_of_step)  # type: ignore[operator]
+        return contextlib.nullcontext()
     if run.ranks.count == 1 or is_last_of_step:
         return contextlib.nullcontext()
     return run.forward.no_sync()  # type: ignore[operator]

@@ -1,19 +1,20 @@
 """Optimizers, learning-rate schedules and averaged weights, by name, from torch and timm."""
 
-import copy
 import logging
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from segzoo.config import RunConfig
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.train.layers import layer_factors
+from segzoo.train.sharding import local, spread_as, whole
 
 log = logging.getLogger("segzoo")
 
@@ -150,10 +151,17 @@ class WeightAverage:
     ExponentialMovingAverage), so that a short training does not average in its random start.
     torch's AveragedModel keeps its count on the device and reads it back at each step, which makes
     the host wait; this one counts on the host.
+
+    Of a model that is spread over the ranks each has its part of the average, and `model` is a
+    `copy` of the model from before; `gather` brings the average into it.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+    def __init__(self, model: nn.Module, decay: float, copy: nn.Module | None = None) -> None:
+        self.model = (copy or deepcopy(model)).eval().requires_grad_(False)
+        self.weights = self.model.state_dict()
+        self.spread = copy is not None
+        if self.spread:
+            self.weights = {name: v.detach().clone() for name, v in model.state_dict().items()}
         self.decay = decay
         self.updates = 0
 
@@ -162,10 +170,24 @@ class WeightAverage:
         """Move the average towards the model's present weights; integer buffers are copied."""
         weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        averaged, current = self.model.state_dict(), model.state_dict()
+        averaged = {name: local(value) for name, value in self.weights.items()}
+        current = {name: local(value) for name, value in model.state_dict().items()}
         names = [name for name, value in averaged.items() if value.is_floating_point()]
         torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
             [averaged[name] for name in names], [current[name] for name in names], weight
         )
         for name in averaged.keys() - set(names):
             averaged[name].copy_(current[name])
+
+    def gather(self) -> None:
+        """Bring `model` up to date. All ranks take part."""
+        if self.spread:
+            self.model.load_state_dict(whole(self.weights))
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Go on from the whole weights of an average."""
+        self.model.load_state_dict(state)
+        if self.spread:
+            for name, value in self.weights.items():
+                local(value).copy_(local(spread_as(value, state[name])))

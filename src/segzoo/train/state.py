@@ -18,8 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from segzoo.errors import SegzooError
+from segzoo.ranks import told
 from segzoo.store import atomic
 from segzoo.train.run import Run
+from segzoo.train.sharding import spread_as, whole
 
 STATE_VERSION = 1
 MOST_TIME_SAVING = 0.1
@@ -38,9 +40,13 @@ class StateKeeper:
         self._saved_at = time.monotonic()
 
     def save(self, run: Run, *, last: bool) -> None:
-        """Save now if the last save was long enough ago, and always at the `last` epoch."""
+        """Save now if the last save was long enough ago, and always at the `last` epoch.
+
+        The first rank decides, and writes.
+        """
         start = time.monotonic()
-        if not last and (start - self._saved_at) * MOST_TIME_SAVING < self._cost:
+        due = last or (start - self._saved_at) * MOST_TIME_SAVING >= self._cost
+        if not told(due)[0]:
             return
         save_state(run)
         self._saved_at = time.monotonic()
@@ -48,10 +54,12 @@ class StateKeeper:
 
 
 def save_state(run: Run) -> None:
-    """Write the run's state atomically."""
+    """Write the run's state atomically. All ranks take part, and the first one writes."""
+    if not (run.ranks.first or run.config.shard):
+        return
     tensors = {f"model/{k}": v for k, v in run.model.state_dict().items()}
     if run.average:
-        tensors |= {f"average/{k}": v for k, v in run.average.model.state_dict().items()}
+        tensors |= {f"average/{k}": v for k, v in run.average.weights.items()}
     optimizer = run.optimizer.state_dict()
     scalars: dict[str, dict[str, Any]] = {}
     for index, values in optimizer["state"].items():
@@ -60,6 +68,9 @@ def save_state(run: Run) -> None:
                 tensors[f"optimizer/{index}/{name}"] = value
             else:
                 scalars.setdefault(str(index), {})[name] = value
+    tensors = whole(tensors)
+    if not run.ranks.first:
+        return
     tensors["random/cpu"] = torch.get_rng_state()
     if run.device.type == "cuda":
         tensors["random/cuda"] = torch.cuda.get_rng_state(run.device)
@@ -94,9 +105,11 @@ def load_state(run: Run, folder: Path) -> None:
     path = state_path(folder)
     values, tensors = _read(path)
     try:
-        run.model.load_state_dict(_below(tensors, "model/"))
+        like = run.model.state_dict()
+        known = _below(tensors, "model/").items()
+        run.model.load_state_dict({name: spread_as(like.get(name), v) for name, v in known})
         if run.average:
-            run.average.model.load_state_dict(_below(tensors, "average/"))
+            run.average.load(_below(tensors, "average/"))
             run.average.updates = values["average_updates"]
         run.optimizer.load_state_dict(_optimizer_state(values, tensors))
         _match_layout(run.optimizer)
@@ -159,6 +172,7 @@ def _match_layout(optimizer: torch.optim.Optimizer) -> None:
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
+                value = spread_as(parameter, value)
                 state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
