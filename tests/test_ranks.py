@@ -100,18 +100,17 @@ def test_two_processes_share_the_pictures_to_predict(trained, data, tmp_path):
 
 def test_parameters_spread_over_processes_train_as_whole_ones(data, tmp_path):
     wide = ["--model", "unet", "-o", "width=40", "-o", "depth=4", "-o", "norm=batch"]
-    words = ["train", *wide, *data, *SMALL, "--accumulate", "2"]
+    words = ["train", *wide, *data, *SMALL, "--accumulate", "2", "--schedule", "constant"]
     run(*words, "--epochs", "2", "--out", tmp_path / "one")
     run(*words, "--epochs", "1", "--shard", "--out", tmp_path / "two", start=TWO)
     run("train", "--resume", tmp_path / "two", "--epochs", "2", start=TWO)
     one, two = (history(tmp_path / name) for name in ("one", "two"))
-    for before, after in zip(one[:1], two[:1], strict=True):
+    for before, after in zip(one, two, strict=True):
         for split in ("train", "val", "test"):
             assert after[split]["loss"] == pytest.approx(before[split]["loss"], abs=1e-5)
     weights = (load_file(tmp_path / name / "best.safetensors") for name in ("one", "two"))
     shapes = [{name: value.shape for name, value in tensors.items()} for tensors in weights]
     assert shapes[0] == shapes[1]
-    assert len(two) == 2
 
 
 def test_a_killed_process_ends_the_other_one(data, tmp_path):
