@@ -8,12 +8,15 @@ import contextlib
 import hashlib
 import json
 import os
+import struct
 import time
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from segzoo.data.images import SUFFIXES
 from segzoo.data.names import Names
@@ -27,6 +30,13 @@ LARGE = 20_000
 
 SETTLED_NS = 2_000_000_000
 """A folder changed less than this before it is looked at may change again and keep its time."""
+
+
+DAMAGED = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError),
+    *(struct.error, zlib.error, zipfile.BadZipFile),
+)
+"""What reading a file that is not there, or not whole, may raise."""
 
 
 class Index:
@@ -69,12 +79,11 @@ class Index:
     def load(self) -> dict[str, Any] | None:
         """Return what was kept, or None where there is nothing, or not any more."""
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                values = {name: file[name] for name in file.files}
+            values = _mapped(self.path)
             told = json.loads(values.pop("told").tobytes())
             if any(Path(folder).stat().st_mtime_ns != t for folder, t in told.pop("times").items()):
                 return None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        except DAMAGED:
             return None
         names = {"keys": Names.of_arrays(values.pop("text"), values.pop("ends"))}
         return {**told, **values, **names}
@@ -92,6 +101,33 @@ class Index:
                 ends=keys.ends,
                 **(arrays or {}),
             )
+
+
+def _mapped(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of an .npz file without reading them into memory, once it proves whole.
+
+    All processes of a machine then have them in memory once.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() is not None:
+            raise zipfile.BadZipFile
+        for info in archive.infolist():
+            with archive.open(info) as member:
+                np.lib.format.read_magic(member)
+                shape, _, kind = np.lib.format.read_array_header_1_0(member)
+                header = member.tell()
+            with path.open("rb") as file:
+                # A member begins after its own header, two fields of which vary in length.
+                file.seek(info.header_offset + 26)
+                lengths = sum(struct.unpack("<HH", file.read(4)))
+            start = info.header_offset + 30 + lengths + header
+            name = info.filename.removesuffix(".npy")
+            empty = 0 in shape  # which cannot be mapped
+            arrays[name] = (
+                np.empty(shape, kind) if empty else np.memmap(path, kind, "r", start, shape)
+            )
+    return arrays
 
 
 def _ending(name: str) -> str:
