@@ -7,8 +7,9 @@ round how many times as fast segzoo is, which holds on a noisy machine too::
     python benchmarks/prediction.py --root HK --weights runs/hk/best.safetensors --rounds 3
     python benchmarks/prediction.py --table    # only writes docs/performance.md from the file
 
-HK is a folder in the layout of `hk`; without it portraits are generated, and without weights a small
-U-Net is trained on them for an epoch. Contestants whose packages are not installed are left out.
+HK is a folder in the layout of `hk`; without it portraits are generated, and without weights a
+small U-Net is trained on them for an epoch. Contestants whose packages are not installed are left
+out.
 """
 
 import argparse
@@ -135,8 +136,8 @@ def table(results: dict[str, Any]) -> str:
     """Return the table of all groups."""
     lines = ["| what | by what | pictures / s | segzoo is |", "|---|---|---:|---:|"]
     for group in GROUPS:
-        record = results.get(f"prediction, {group}")
-        for name, rate in record["pictures_per_second"].items() if record else ():
+        record = results.get(f"prediction, {group}", {})
+        for name, rate in record.get("pictures_per_second", {}).items():
             ratio = record["segzoo_to"][name]
             lines.append(f"| {group} | {TITLES[name]} | {rate:.2f} | {ratio:.2f} x |")
     return "\n".join(lines)

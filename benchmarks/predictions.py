@@ -12,14 +12,15 @@ each at its own size::
 - rembg: a cut-out as rembg makes one by default: the alpha at the network's size, enlarged by
   Pillow, put on the picture as it is; PNG.
 - cutout: `segzoo predict --save cutout`, which finds the foreground's own colours besides.
-- score-loop, score: the mean IoU of the pictures with their masks, by such a loop with numpy, and by
-  `segzoo evaluate`; PHOTOS is then a folder in the layout of `hk`.
+- score-loop, score: the mean IoU of the pictures with their masks, by such a loop with numpy, and
+  by `segzoo evaluate`; PHOTOS is then a folder in the layout of `hk`.
 """
 
 import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def loop(weights: Path, photos: list[Path], out: Path) -> None:
 
 
 def onnx(weights: Path, photos: list[Path], out: Path) -> None:
-    import onnxruntime
+    import onnxruntime  # pyright: ignore[reportMissingImports]
 
     plain = Plain(weights)
     example = torch.zeros(1, 3, plain.height, plain.width)
@@ -77,9 +78,7 @@ def onnx(weights: Path, photos: list[Path], out: Path) -> None:
     )
 
 
-def masks(
-    photos: list[Path], out: Path, plain: Plain, network: Callable[[Tensor], Tensor]
-) -> None:
+def masks(photos: list[Path], out: Path, plain: Plain, network: Callable[[Tensor], Tensor]) -> None:
     """Write masks by the loop that people write."""
     for path in photos:
         image = Image.open(path).convert("RGB")
@@ -129,9 +128,9 @@ def score(weights: Path, root: Path) -> float:
 CONTESTANTS: dict[str, Callable[[Path, list[Path], Path], Any]] = {
     "loop": loop,
     "onnx": onnx,
-    "segzoo": lambda *how: segzoo_predict(*how, "mask"),
+    "segzoo": partial(segzoo_predict, save="mask"),
     "rembg": rembg,
-    "cutout": lambda *how: segzoo_predict(*how, "cutout"),
+    "cutout": partial(segzoo_predict, save="cutout"),
 }
 SCORES = {"score-loop": score_loop, "score": score}
 

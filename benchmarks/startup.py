@@ -1,8 +1,8 @@
 """How long commands take to start: listing ones against importing what they cannot do without, and
 `segzoo train` until its first step against importing what it trains with.
 
-Runs the commands in turn, several rounds, and prints and keeps medians and the ratio round by round,
-which holds on a noisy machine too::
+Runs the commands in turn, several rounds, and prints and keeps medians and the ratio round by
+round, which holds on a noisy machine too::
 
     python benchmarks/startup.py --root HK
     python benchmarks/startup.py --table    # only writes docs/performance.md from the file

@@ -30,6 +30,7 @@ def root(tmp_path, monkeypatch):
 
 def found(root):
     pairs = find_pairs(root, "", **USUAL)
+    assert pairs is not None
     return [tuple(str(p.relative_to(root)) for p in pairs.files(i)) for i in range(len(pairs.keys))]
 
 

@@ -99,8 +99,9 @@ def test_two_processes_share_the_pictures_to_predict(trained, data, tmp_path):
 
 
 def test_parameters_spread_over_processes_train_as_whole_ones(data, tmp_path):
-    wide = ["--model", "unet", "-o", "width=40", "-o", "depth=4", "-o", "norm=batch"]
-    words = ["train", *wide, *data, *SMALL, "--accumulate", "2", "--schedule", "constant"]
+    wide = ["--model", "unet", "-o", "width=32", "-o", "depth=4", "-o", "norm=batch"]
+    how = ["--accumulate", "2", "--schedule", "constant", "--optimizer", "sgd"]
+    words = ["train", *wide, *data, *SMALL, *how]
     run(*words, "--epochs", "2", "--out", tmp_path / "one")
     run(*words, "--epochs", "1", "--shard", "--out", tmp_path / "two", start=TWO)
     run("train", "--resume", tmp_path / "two", "--epochs", "2", start=TWO)

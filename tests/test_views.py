@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from segzoo import views
 from segzoo.views import SmallView, WholeView
@@ -45,7 +46,7 @@ def test_more_classes_than_a_byte_holds():
 
 def test_a_mask_takes_no_memory_for_every_class(monkeypatch):
     most = 0
-    enlarge = views.functional.interpolate
+    enlarge = functional.interpolate
 
     def watched(values, *given, **named):
         nonlocal most
@@ -53,6 +54,6 @@ def test_a_mask_takes_no_memory_for_every_class(monkeypatch):
         most = max(most, result.numel())
         return result
 
-    monkeypatch.setattr(views.functional, "interpolate", watched)
+    monkeypatch.setattr(functional, "interpolate", watched)
     SmallView(logits(64, (16, 16)), (1024, 1024)).classes()
     assert 0 < most < 64 * 1024 * 1024 / 10

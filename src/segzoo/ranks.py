@@ -188,7 +188,9 @@ def in_their_order(
     ordered: dict[str, list[Tensor]] = {}
     for name, parts in rows.items():
         all_rows = gathered(torch.cat(parts) if parts else torch.zeros(0, 0))
-        cut = [list(one.split(told_by["counts"])) for one, told_by in zip(all_rows, says, strict=True)]
+        cut = [
+            list(one.split(told_by["counts"])) for one, told_by in zip(all_rows, says, strict=True)
+        ]
         ordered[name] = [cut[rank][number] for _, rank, number in places]
     return [key for _, rank, number in places for key in keys_by_rank[rank][number]], ordered
 
@@ -228,7 +230,10 @@ def _with_activation(norm: type[nn.BatchNorm2d]) -> type[nn.BatchNorm2d]:
         def forward(self, x: Tensor) -> Tensor:
             if not (self.training and _together.get()):
                 return super().forward(x)
-            return self.act(self.drop(_normalised(self, x)))
+            out_BCHW: Any = _normalised(self, x)
+            for after in (self.drop, self.act):
+                out_BCHW = after(out_BCHW)  # type: ignore[operator]
+            return out_BCHW
 
     return SummedBatchNormAct
 

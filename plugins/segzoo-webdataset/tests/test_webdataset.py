@@ -68,7 +68,7 @@ def test_every_pair_is_there_in_the_shards_order(root):
     data = build(root)
     assert numbers(data) == list(range(50))
     assert data.keys[12] == "train-1/00012"
-    assert all(sample.target.unique().tolist() == [n % 2] for n, sample in enumerate(data))
+    assert all(data[n].target.unique().tolist() == [n % 2] for n in range(50))
     assert len(build(root, "val")) == 4
     with pytest.raises(MissingSplitError, match="no `test` split"):
         build(root, "test")

@@ -144,7 +144,7 @@ def _set_up_logging() -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if os.environ.get("RANK", "0") != "0":  # The first one speaks for all, but for errors.
         log.setLevel(logging.ERROR)
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
 class _NoticeFormatter(logging.Formatter):

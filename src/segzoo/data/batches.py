@@ -219,6 +219,7 @@ class Batches:
         """Yield a stream's batches. In training ranks leave out a last one that is not full."""
         ranks, size = self.ranks, self.batch_size
         own = ranks.share(size) if self.shuffle else slice(0, size)
+        assert isinstance(self.samples, _FinishedStream)
         self.samples.own = self._own_of_stream
         for number, (batch, _) in enumerate(self._loaded(batch_size=own.stop - own.start)):
             if self.shuffle:
@@ -254,6 +255,7 @@ class Batches:
         first = Sample(images_BCHW[0], target_BHW[0], keys[0])
         if how == "auto" and (cache := open_cache(dataset, self.info, self.size, first)):
             cache.look()
+            assert isinstance(self.samples, _Finished)
             self.samples.cache = cache
             return cache
         per_sample = first.image.nbytes + first.target.nbytes

@@ -181,7 +181,7 @@ class SampleCache:
     def gather(self, indices: Indices) -> Batch:
         """Return samples that are there."""
         images, targets = (self._map(name)[indices] for name in ("images", "targets"))
-        keys = [self.keys[i] for i in indices]
+        keys = [str(self.keys[i]) for i in indices]
         return Batch(torch.from_numpy(images), torch.from_numpy(targets), keys)
 
     def _sizes(self) -> dict[str, int]:
@@ -310,7 +310,8 @@ def _bytes(folder: Path) -> int:
 
 
 def _checksum(image: npt.NDArray[Any], target: npt.NDArray[Any]) -> int:
-    return zlib.crc32(np.ascontiguousarray(target), zlib.crc32(np.ascontiguousarray(image)))
+    images, targets = (np.ascontiguousarray(array).data for array in (image, target))
+    return zlib.crc32(targets, zlib.crc32(images))
 
 
 def _digest(data: bytes) -> str:

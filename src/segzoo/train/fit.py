@@ -21,6 +21,7 @@ from segzoo.data.opening import DataSource
 from segzoo.data.opening import joined as one_after_another
 from segzoo.data.sample import DataInfo
 from segzoo.errors import SegzooError
+from segzoo.evaluate import memory_format
 from segzoo.losses import make_loss
 from segzoo.losses.balance import with_counted_weights
 from segzoo.metrics import MetricSet
@@ -155,10 +156,12 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
     )
     if config.drop_path > 0 and (encoder := pretrained_module(model)):
         drop_blocks(encoder, config.drop_path)
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    spread = config.shard and ranks.count > 1
+    # FSDP2 takes contiguous parameters alone; pictures and features are channels-last even so.
+    layout = memory_format(config.channels_last and not spread)
     model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     whole = None
-    if config.shard and ranks.count > 1:
+    if spread:
         same_norms(model)
         whole = copy.deepcopy(model)
         shard(model, device)

@@ -51,7 +51,9 @@ def make_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, fused=True)
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True, fused=True)
+        # torch 2.15 has no fused SGD of parameters that are spread over ranks.
+        fused = not any(hasattr(p, "placements") for p in trained)
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True, fused=fused)
     # timm names these two in its documentation, though its stubs call them private.
     from timm.optim import (
         create_optimizer_v2,  # pyright: ignore[reportPrivateImportUsage]

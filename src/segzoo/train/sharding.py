@@ -1,7 +1,8 @@
 """Networks whose parameters are spread over the ranks: torch's FSDP2, by `--shard`.
 
-Each rank has a part of every parameter, of its gradient and of the optimizer's state; whole ones are
-gathered, some layers at a time, while they are computed with (Zhao et al., PyTorch FSDP, 2023).
+Each rank has a part of every parameter, of its gradient and of the optimizer's state; whole ones
+are gathered, some layers at a time, while they are computed with (Zhao et al., PyTorch FSDP,
+2023).
 """
 
 from typing import Any
