@@ -130,7 +130,7 @@ def machine() -> dict[str, Any]:
 def table(results: dict[str, Any], header: str) -> str:
     """Return the rows as Markdown, best of `hk` first."""
     by_row: dict[str, dict[str, Any]] = {}
-    for record in results.values():
+    for record in (one for one in results.values() if "row" in one):
         by_row.setdefault(record["row"], {})[record["data"]] = record
 
     def rank(name: str) -> float:

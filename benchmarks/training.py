@@ -4,7 +4,8 @@ Runs the contestants of benchmarks/trainings.py one after the other, each in a p
 for several rounds; takes the second epoch on, and prints and keeps the medians and, round by round,
 how many times as fast segzoo is, which holds on a noisy machine too::
 
-    python benchmarks/training.py --root HK --models linknet,unet,unet-lite0 --rounds 3
+    python benchmarks/training.py --root HK --models linknet,unet-lite0 --rounds 3
+    python benchmarks/training.py --root HK --models unet --pictures 16 --rounds 2
     python benchmarks/training.py --table      # only writes docs/performance.md from the file
 
 HK is a folder in the layout of `hk`; without it portraits of 600 x 800 are generated. The
@@ -18,6 +19,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from records import generated_portraits, keep, load, machine, write_table
@@ -37,7 +39,8 @@ TITLES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=Path("runs/bench-portraits"))
-    parser.add_argument("--models", default="linknet,unet,unet-lite0")
+    parser.add_argument("--models", default="linknet,unet,unet-lite0,smp-unet-lite0")
+    parser.add_argument("--pictures", type=int, default=48, help="of those in HK")
     parser.add_argument("--contestants", default=",".join(CONTESTANTS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3)
@@ -46,11 +49,22 @@ def main() -> None:
     results = load()
     if not given.table:
         root = given.root if given.root.is_dir() else generated_portraits(given.root)
-        for model in given.models.split(","):
-            key = f"training, {model}"
-            results[key] = measured(model, root, given)
-            keep(results)
+        with TemporaryDirectory() as folder:
+            some = some_of(root, given.pictures, Path(folder, "portraits"))
+            for model in given.models.split(","):
+                results[f"training, {model}"] = measured(model, some, given)
+                keep(results)
     write_table("performance.md", "training", table(results))
+
+
+def some_of(root: Path, count: int, folder: Path) -> Path:
+    """Return a folder with the first pairs of another one."""
+    for split, pairs in (("training", count), ("testing", 4)):
+        (folder / split).mkdir(parents=True)
+        for matte in sorted((root / split).glob("*_matte.png"))[:pairs]:
+            for name in (matte.name, matte.name.replace("_matte", "")):
+                (folder / split / name).symlink_to(matte.with_name(name).absolute())
+    return folder
 
 
 def measured(model: str, root: Path, given: argparse.Namespace) -> dict[str, Any]:
@@ -74,7 +88,8 @@ def measured(model: str, root: Path, given: argparse.Namespace) -> dict[str, Any
     return {
         **machine(),
         **about,
-        "command": f"python benchmarks/training.py --models {model} --rounds {given.rounds}",
+        "command": f"python benchmarks/training.py --models {model} --rounds {given.rounds} "
+        f"--pictures {given.pictures}",
         "pictures_per_second": {name: statistics.median(own) for name, own in rates.items()},
         "segzoo_to": ratios,
         "step_gflop_per_picture": peak["gflop_per_picture"] if peak else None,

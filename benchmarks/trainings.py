@@ -41,6 +41,10 @@ MODELS = {
     "linknet": ("linknet", {}),
     "unet": ("unet", {}),
     "unet-lite0": ("unet", {"encoder": "tf_efficientnet_lite0"}),
+    "smp-unet-lite0": (
+        "smp-unet",
+        {"encoder": "timm-tf_efficientnet_lite0", "encoder_weights": "none"},
+    ),
 }
 
 
@@ -55,7 +59,7 @@ def network(name: str) -> nn.Module:
 
 def plain_network(name: str) -> nn.Module:
     """Return the network for a loop that people write: over an encoder it is smp's."""
-    if name != "unet-lite0":
+    if not name.endswith("-lite0"):
         return network(name)
     import segmentation_models_pytorch as smp
 
@@ -238,8 +242,9 @@ def step(name: str, root: Path, epochs: int) -> list[float]:
         for _ in range(steps):
             with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
                 output = model(images)
-            loss = functional.cross_entropy(output.float(), masks)
-            loss.backward()
+            # A network with a second head in training gives {"out", "aux"}.
+            outputs = output.values() if isinstance(output, dict) else [output]
+            sum(functional.cross_entropy(one.float(), masks) for one in outputs).backward()
             optimizer.step()
             optimizer.zero_grad()
         return steps * BATCH

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segzoo_unet.enlarged import convolved
 from segzoo_unet.plugin import UNetOptions
 
 
@@ -66,9 +67,11 @@ class Up(nn.Module):
             assert indices_BCHW is not None
             # The convolution comes first, so that channels match those that were pooled.
             return functional.max_unpool2d(self.conv(features_BCHW), indices_BCHW, (2, 2))
-        align = False if self.how == "bilinear" else None
+        if self.how == "nearest":
+            assert isinstance(self.conv, nn.Conv2d)
+            return convolved(self.conv, features_BCHW, None, 2)
         features_BCHW = functional.interpolate(
-            features_BCHW, scale_factor=2, mode=self.how, align_corners=align
+            features_BCHW, scale_factor=2, mode=self.how, align_corners=False
         )
         return self.conv(features_BCHW)
 

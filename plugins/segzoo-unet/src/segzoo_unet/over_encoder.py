@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segzoo.encoders import OverEncoder, logit_gain
+from segzoo_unet.enlarged import convolved
 from segzoo_unet.network import Pair, initialise
 from segzoo_unet.plugin import UNetOptions
 
@@ -42,6 +43,23 @@ class Enlarge(nn.Module):
         return functional.interpolate(
             features_BCHW, scale_factor=self.factor, mode=self.how, align_corners=align
         )
+
+
+def level(up: nn.Module, pair: nn.Module, coarse_BChw: Tensor, skip_BCHW: Tensor | None) -> Tensor:
+    """Return the pair of convolutions of the skip and of the enlarged features beside it."""
+    assert isinstance(up, Enlarge)
+    assert isinstance(pair, Pair)
+    if up.how == "nearest":
+        first, *others = pair
+        assert isinstance(first, nn.Conv2d)
+        features_BCHW = convolved(first, coarse_BChw, skip_BCHW, up.factor)
+        for layer in others:
+            features_BCHW = layer(features_BCHW)
+        return features_BCHW
+    features_BCHW = up(coarse_BChw)
+    if skip_BCHW is not None:
+        features_BCHW = torch.cat([skip_BCHW, features_BCHW], dim=1)
+    return pair(features_BCHW)
 
 
 class Head(nn.Conv2d):
@@ -94,10 +112,8 @@ class UNetOverEncoder(OverEncoder):
         *skips, features_BCHW = self.encoder(images_BCHW)
         aux_BKHW: Tensor | None = None
         for place, (up, pair) in enumerate(zip(self.ups, self.decoder, strict=True)):
-            features_BCHW = up(features_BCHW)
-            if skips:
-                features_BCHW = torch.cat([skips.pop(), features_BCHW], dim=1)
-            features_BCHW = pair(features_BCHW)
+            skip_BCHW = skips.pop() if skips else None
+            features_BCHW = level(up, pair, features_BCHW, skip_BCHW)
             if self.training and self.aux is not None and place == self.aux_after:
                 aux_BKHW = functional.interpolate(
                     self.aux(features_BCHW), scale_factor=AUX_REDUCTION, mode="bilinear"
