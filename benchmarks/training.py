@@ -30,7 +30,7 @@ TITLES = {
     "tutorial": "the tutorial's loop",
     "reference": "a loop as torchvision's references",
     "lightning": "Lightning, as it comes",
-    "lightning-tuned": "Lightning, 2 workers and bf16",
+    "lightning-tuned": "Lightning, 2 workers, bf16 where there is some",
     "step": "the same step on a batch in memory",
     "segzoo": "segzoo",
 }

@@ -10,7 +10,8 @@ cross-entropy and Adam 1e-3, at 256 x 256::
 - reference: a loop as torchvision's references/segmentation: transforms v2 in two worker processes,
   a confusion matrix, fp32.
 - lightning, lightning-tuned: PyTorch Lightning's Trainer on the reference's loader without workers
-  and in fp32, which is how both come; and with two persistent workers and bf16.
+  and in fp32, which is how both come; and with two persistent workers, and bf16 where the processor
+  has it.
 - step: no data at all: the fastest step known here, over and over on a batch in memory. Channels
   last, a fused Adam, and bf16 where the processor has it.
 - segzoo: `segzoo train`, by its own report.
@@ -222,7 +223,7 @@ def lightning(name: str, root: Path, epochs: int, *, tuned: bool) -> list[float]
         trainer = lightning.Trainer(
             max_epochs=epochs,
             accelerator="cpu",
-            precision="bf16-mixed" if tuned else "32-true",
+            precision="bf16-mixed" if tuned and has_bf16() else "32-true",
             default_root_dir=folder,
         )
         trainer.fit(module, loader)
