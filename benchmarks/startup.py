@@ -51,10 +51,14 @@ FLOORS = {
 FIRST_STEP = """
 import os, sys, threading, time
 
+def end(module, *_):
+    if module.training and type(module).__name__ == "SegmentationModel":
+        os._exit(0)
+
 def end_at_the_first_step():
-    while not hasattr(sys.modules.get("segzoo.train.loop"), "finite"):
+    while not hasattr(sys.modules.get("segzoo.train.loop"), "fit_run"):
         time.sleep(0.002)
-    sys.modules["segzoo.train.loop"].augmented = lambda *_: os._exit(0)
+    sys.modules["torch"].nn.modules.module.register_module_forward_pre_hook(end)
 
 threading.Thread(target=end_at_the_first_step, daemon=True).start()
 from segzoo.cli import main
@@ -90,7 +94,7 @@ def measured(root: Path, rounds: int) -> dict[str, Any]:
         times: dict[str, list[float]] = {name: [] for name in commands}
         for turn in range(rounds + 1):
             for name, command in commands.items():
-                out = f"{folder}/{len(times[name])}-{abs(hash(name))}"
+                out = f"{folder}/{turn}-{abs(hash(name))}"
                 more = ["--out", out] if name in TRAINED else []
                 hidden = {"SEGZOO_DISABLE": BRIDGES} if name == FEW else {}
                 took = seconds([*command, *more], **hidden)

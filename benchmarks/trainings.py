@@ -243,14 +243,18 @@ def step(name: str, root: Path, epochs: int) -> list[float]:
         for _ in range(steps):
             with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
                 output = model(images)
-            # A network with a second head in training gives {"out", "aux"}.
-            outputs = output.values() if isinstance(output, dict) else [output]
-            sum(functional.cross_entropy(one.float(), masks) for one in outputs).backward()
+            losses = [functional.cross_entropy(one.float(), masks) for one in heads(output)]
+            torch.stack(losses).sum().backward()
             optimizer.step()
             optimizer.zero_grad()
         return steps * BATCH
 
     return timed(epoch, epochs)
+
+
+def heads(output: Tensor | dict[str, Tensor]) -> list[Tensor]:
+    """Return the logits of a network, which in training may have a second head."""
+    return list(output.values()) if isinstance(output, dict) else [output]
 
 
 def has_bf16() -> bool:
@@ -289,9 +293,10 @@ def peak(name: str) -> dict[str, float]:
     precision.
     """
     model = network(name).train()
-    images = torch.rand(1 if name != "unet-lite0" else 2, 3, SIZE, SIZE)
+    images = torch.rand(2, 3, SIZE, SIZE)
     with FlopCounterMode(display=False) as counter:
-        model(images).sum().backward()
+        output = model(images)
+        torch.stack([one.sum() for one in heads(output)]).sum().backward()
     dtype = torch.bfloat16 if has_bf16() else torch.float32
     one, two = torch.rand(2, 2048, 2048).to(dtype)
     rates = []
