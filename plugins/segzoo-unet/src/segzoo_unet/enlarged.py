@@ -25,7 +25,7 @@ def convolved(conv: nn.Conv2d, coarse_BChw: Tensor, skip_BCHW: Tensor | None, by
     is expected to look like, is the plain way. Both agree up to rounding.
     """
     is_plain = coarse_BChw.device.type != "cpu" or torch.compiler.is_exporting()
-    if is_plain or torch.jit.is_tracing():
+    if is_plain or torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         enlarged_BCHW = functional.interpolate(coarse_BChw, scale_factor=by, mode="nearest")
         parts = [enlarged_BCHW] if skip_BCHW is None else [skip_BCHW, enlarged_BCHW]
         return conv(torch.cat(parts, dim=1))
