@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import forked
 import pytest
 from safetensors.torch import load_file
 
@@ -14,18 +15,15 @@ from segzoo.data.batches import Batches
 from segzoo.data.opening import DataSource
 from segzoo.ranks import Ranks
 
-ALONE = [sys.executable, "-m", "segzoo"]
-TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-TWO += ["-m", "segzoo"]
+ALONE, TWO = 1, 2
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TORCHRUN += ["-m", "segzoo"]
 UNET = ["--model", "unet", "-o", "width=4", "-o", "depth=2", "-o", "norm=batch"]
 SMALL = ["--size", "32", "--batch-size", "5", "--workers", "0", "--precision", "fp32"]
 
 
 def run(*words, start=ALONE, check=True):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*start, *map(str, words)], env=environment, capture_output=True, text=True, timeout=300
-    )
+    done = forked.segzoo([str(word) for word in words], start)
     assert not check or done.returncode == 0, done.stderr[-3000:]
     return done
 
@@ -119,7 +117,7 @@ def test_a_killed_process_ends_the_other_one(data, tmp_path):
     log = tmp_path / "log"
     with log.open("w") as file:
         job = subprocess.Popen(
-            [*TWO, *map(str, words)], stdout=file, stderr=file, env={**os.environ}
+            [*TORCHRUN, *map(str, words)], stdout=file, stderr=file, env={**os.environ}
         )
     try:
         wait_for(lambda: "epoch   2/" in log.read_text(), 120)
