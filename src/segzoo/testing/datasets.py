@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -234,8 +235,8 @@ class DatasetConformance(Conformance):
         """Where there is `files`, it names every file that a sample is made of."""
         for split in self.splits():
             with tempfile.TemporaryDirectory() as outer:
-                root = Path(outer)
-                self._write(root)
+                root = Path(outer, "root")
+                shutil.copytree(self.root(), root)
                 dataset = self.build(root, split)
                 if not hasattr(dataset, "files"):
                     continue
