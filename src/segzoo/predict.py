@@ -25,6 +25,7 @@ from segzoo.inference import Inference
 from segzoo.model import Preprocess, SegmentationModel
 from segzoo.refine import refine
 from segzoo.train.device import autocast, pick_device, pick_precision
+from segzoo.train.grouped import better_in_fp32, keep_grouped_fp32
 from segzoo.views import View, WholeView
 from segzoo.weights import WeightsInfo, load_model
 
@@ -124,6 +125,8 @@ class Segmenter:
         self.device = pick_device(device)
         self.precision = pick_precision(precision, self.device)
         self.model = model.eval().to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        spare = better_in_fp32(self.model, self.device, self.precision)
+        keep_grouped_fp32(self.model, spare)
         self.preprocess = Preprocess(info.mean, info.std, info.value_range).to(self.device)
 
     @torch.inference_mode()

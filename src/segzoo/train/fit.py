@@ -29,6 +29,7 @@ from segzoo.model import Preprocess, count_parameters, create_model, normalizati
 from segzoo.ranks import ALONE, Ranks, asked_for, joined, same_norms, told
 from segzoo.store import write_json
 from segzoo.train.device import pick_device, pick_precision
+from segzoo.train.grouped import better_in_fp32, keep_grouped_fp32
 from segzoo.train.layers import drop_blocks
 from segzoo.train.loop import fit_run
 from segzoo.train.notify import Observers
@@ -160,6 +161,8 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
     # FSDP2 takes contiguous parameters alone; pictures and features are channels-last even so.
     layout = memory_format(config.channels_last and not spread)
     model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    grouped_fp32 = better_in_fp32(model, device, precision)
+    keep_grouped_fp32(model, grouped_fp32)
     whole = None
     if spread:
         same_norms(model)
@@ -193,6 +196,7 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
         evals=batches,
         device=device,
         precision=precision,
+        grouped_fp32=grouped_fp32,
         parameters=count_parameters(model),
         steps_per_epoch=steps_per_epoch,
         monitor=monitor,

@@ -55,6 +55,7 @@ class Run:
     evals: dict[str, Batches]
     device: torch.device
     precision: str
+    grouped_fp32: bool  # which grouped convolutions keep under bf16: see train/grouped.py
     parameters: int
     ranks: Ranks = ALONE
     stream: TextIO | None = None

@@ -20,6 +20,7 @@ from torch import Tensor
 from segzoo.errors import SegzooError
 from segzoo.ranks import told
 from segzoo.store import atomic
+from segzoo.train.grouped import keep_grouped_fp32
 from segzoo.train.run import Run
 from segzoo.train.sharding import spread_as, whole
 
@@ -89,6 +90,7 @@ def save_state(run: Run) -> None:
         "optimizer_scalars": scalars,
         "schedule": run.schedule.state_dict(),
         "scaler": run.scaler.state_dict(),
+        "grouped_fp32": run.grouped_fp32,
         "random_python": [python[0], list(python[1]), python[2]],
         "random_numpy": _plain_numpy(numpy),
     }
@@ -120,8 +122,11 @@ def load_state(run: Run, folder: Path) -> None:
         ) from error
     run.schedule.load_state_dict(values["schedule"])
     run.scaler.load_state_dict(values["scaler"])
-    for name in ("epoch", "step", "seconds", "best_epoch", "best_score", "history"):
+    for name in ("epoch", "step", "seconds", "best_epoch", "best_score", "history", "grouped_fp32"):
         setattr(run, name, values[name])
+    # It was measured; what is measured again may come out otherwise.
+    for model in {run.model, run.deployed}:
+        keep_grouped_fp32(model, run.grouped_fp32)
     torch.set_rng_state(tensors["random/cpu"])
     if run.device.type == "cuda" and "random/cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random/cuda"], run.device)
