@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers import run_segzoo
+from helpers import run_here, run_segzoo
 
 from segzoo import doctor
 from segzoo.cli.checking import chosen, find_parts
@@ -36,14 +36,14 @@ def test_check_prints_a_row_a_part_and_what_failed(install):
     assert result.returncode == 1
     assert "failed: scalar: loss `acme/ones` has no gradient for labels." in result.stdout
     assert "To mend it: keep to differentiable operations." in result.stdout
-    records = json.loads(run_segzoo("check", "acme", "--json").stdout)
+    records = json.loads(run_here("check", "acme", "--json").stdout)
     failed = {record["check"] for record in records if record["outcome"] == "failed"}
     assert {"scalar", "improves", "unlabelled"} <= failed
     assert {record["part"] for record in records} == {"acme/ones", "acme/known"}
 
 
 def test_check_prints_declared_exceptions_and_succeeds_with_them():
-    result = run_segzoo("check", "segzoo/ce", "--json")
+    result = run_here("check", "segzoo/ce", "--json")
     assert result.returncode == 0
     assert {record["outcome"] for record in json.loads(result.stdout)} == {"passed"}
 
@@ -73,7 +73,7 @@ def test_what_cannot_be_checked_is_said(install):
 
 
 def test_doctor_finds_no_trouble_here_and_exits_0():
-    result = run_segzoo("doctor", "--json")
+    result = run_here("doctor", "--json")
     findings = json.loads(result.stdout)
     troubles = [f for f in findings if f["state"] == TROUBLE]
     assert (result.returncode, troubles) == (0, [])
@@ -85,7 +85,7 @@ def test_doctor_finds_no_trouble_here_and_exits_0():
 
 def test_doctor_exits_1_on_a_broken_plugin_and_says_what_to_do(install):
     install("acme", "import nothing_of_this_name\n")
-    result = run_segzoo("doctor")
+    result = run_here("doctor")
     assert result.returncode == 1
     assert "acme/acme is broken (import)" in result.stdout
     assert "SEGZOO_DISABLE=acme/acme" in result.stdout
@@ -175,4 +175,4 @@ def test_matrix_trains_epochs_when_asked():
 
 
 def test_matrix_refuses_unknown_names():
-    assert "did you mean `unet`" in run_segzoo("matrix", "--model", "unett").stderr
+    assert "did you mean `unet`" in run_here("matrix", "--model", "unett").stderr

@@ -99,7 +99,7 @@ def test_train_evaluate_predict_inspect_compare(tmp_path, hk_root, photo):
     scored = run_here("evaluate", weights, "--root", str(hk_root), "--json")
     assert json.loads(scored.stdout)["pictures"] == 4
     assert "mean_iou" in run_here("evaluate", weights, "--root", str(hk_root)).stdout
-    predicted = run_segzoo("predict", weights, str(photo), "-o", str(tmp_path / "out"), "--json")
+    predicted = run_here("predict", weights, str(photo), "-o", str(tmp_path / "out"), "--json")
     files = json.loads(predicted.stdout)[0]
     with Image.open(files["mask"]) as mask:
         assert mask.size == (101, 75)

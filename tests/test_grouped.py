@@ -14,7 +14,7 @@ from segzoo.train.grouped import better_in_fp32, keep_grouped_fp32
 CPU = torch.device("cpu")
 
 
-def small() -> nn.Module:
+def small() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, padding=1, groups=8))
 
@@ -65,8 +65,9 @@ def test_a_copy_has_weights_of_its_own():
     model = small()
     keep_grouped_fp32(model, True)
     other = copy.deepcopy(model)
-    nn.init.zeros_(other[1].weight)
-    nn.init.zeros_(other[1].bias)
+    with torch.no_grad():
+        for parameter in other[1].parameters():
+            parameter.zero_()
     images_BCHW = torch.randn(1, 3, 8, 8)
     assert not other(images_BCHW).any()
     assert model(images_BCHW).any()
