@@ -8,13 +8,15 @@ downloaded or run to read it, and only installed plugins are named by it.
 import dataclasses
 import importlib.metadata
 import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from segzoo.data.sample import DataInfo
@@ -22,9 +24,11 @@ from segzoo.errors import SegzooError
 from segzoo.model import SegmentationModel, create_model, model_record
 from segzoo.plugins import get_registry
 from segzoo.store import atomic
+from segzoo.tensors import Header, parse_json, read_header, write_tensors
 from segzoo.train.run import Run, Scores
 
 FORMAT_VERSION = 1
+MOST_CHANNELS, MOST_SIDE = 4096, 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +118,7 @@ def save_weights(path: Path, model: SegmentationModel, info: WeightsInfo) -> Non
         tensors[name] = value
     metadata = {"format": "pt", "segzoo": json.dumps(info.as_dict())}
     with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        write_tensors(temporary, tensors, metadata)
 
 
 def read_info(path: str | Path) -> WeightsInfo:
@@ -122,14 +126,18 @@ def read_info(path: str | Path) -> WeightsInfo:
 
     Raises SegzooError for a file that is missing, damaged, or not written by segzoo.
     """
-    metadata = _open_weights(Path(path), tensors=False)[0]
+    return _info(path, _header(Path(path)))
+
+
+def _info(path: str | Path, header: Header) -> WeightsInfo:
+    metadata = header.metadata
     if "segzoo" not in metadata:
         raise SegzooError(
             f"{path} is a safetensors file, but does not say which segzoo model it holds",
-            "segzoo reads the weights that `segzoo train` writes",
+            "segzoo reads the weights that `segzoo train` writes; `segzoo import` converts others",
         )
     try:
-        values = json.loads(metadata["segzoo"])
+        values = parse_json(metadata["segzoo"].encode())
         if values["format_version"] > FORMAT_VERSION:
             raise SegzooError(
                 f"{path} has weights format {values['format_version']}, this segzoo reads up to "
@@ -142,7 +150,7 @@ def read_info(path: str | Path) -> WeightsInfo:
         values["palette"] = tuple(tuple(colour) for colour in values["palette"])
         info = WeightsInfo(**{key: value for key, value in values.items() if key in known})
         _check_info(info)
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise SegzooError(f"{path}: its description is damaged: {error!r}") from error
     return info
 
@@ -152,8 +160,12 @@ def _check_info(info: WeightsInfo) -> None:
     model = info.model
     if not isinstance(model["identity"], str) or not isinstance(model["options"], dict):
         raise TypeError("model")
-    if int(model["in_channels"]) < 1 or len(info.size) != 2 or len(info.classes) < 1:
-        raise ValueError("in_channels, size or classes")
+    if not 1 <= int(model["in_channels"]) <= MOST_CHANNELS or not 1 <= len(info.classes) <= 65536:
+        raise ValueError("in_channels or classes")
+    if len(info.size) != 2 or not all(1 <= int(side) <= MOST_SIDE for side in info.size):
+        raise ValueError("size")
+    if not all(math.isfinite(v) for v in (*info.mean, *info.std, *info.value_range)):
+        raise ValueError("mean, std or value_range")
     info.data_info()
 
 
@@ -163,7 +175,8 @@ def load_model(path: str | Path) -> tuple[SegmentationModel, WeightsInfo]:
     Raises SegzooError for a bad file, weights of another architecture, or a model whose plugin is
     not installed, with the `pip install` line for it.
     """
-    info = read_info(path)
+    header = _header(Path(path))
+    info = _info(path, header)
     identity = str(info.model["identity"])
     distribution, _, _ = identity.partition("/")
     registry = get_registry()
@@ -176,38 +189,89 @@ def load_model(path: str | Path) -> tuple[SegmentationModel, WeightsInfo]:
                 f"{info.model.get('version', '')}, which is not installed",
                 f"pip install {distribution}\n{error.hint}",
             ) from error
-    model = create_model(
-        identity,
-        in_channels=int(info.model["in_channels"]),
-        num_classes=len(info.classes),
-        options=info.model["options"],
-    )
-    tensors = _open_weights(Path(path), tensors=True)[1]
-    try:
-        model.network.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1:2] or [str(error)]
-        raise SegzooError(
-            f"{path} does not hold the weights of `{identity}` with these options: "
-            f"{reason[0].strip()[:300]}",
+
+    def build() -> SegmentationModel:
+        return create_model(
+            identity,
+            in_channels=int(info.model["in_channels"]),
+            num_classes=len(info.classes),
+            options=info.model["options"],
+        )
+
+    def unlike(reason: str) -> SegzooError:
+        return SegzooError(
+            f"{path} does not hold the weights of `{identity}` with these options: {reason}",
             f"it says {identity} {info.model.get('version')} with {info.model['options']}",
-        ) from error
+        )
+
+    model = _outlined(build)
+    if model is not None and (reason := _difference(model, header)):
+        raise unlike(reason)
+    tensors = _tensors(Path(path))
+    try:
+        if model is not None and _same_types(model, tensors):
+            model.network.load_state_dict(tensors, assign=True)
+        if model is None or not _is_real(model):
+            # What is not saved has to be made by the network itself.
+            model = build()
+            model.network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = (str(error).splitlines()[1:2] or [str(error)])[0].strip()[:300]
+        raise unlike(reason) from error
     return model.eval(), info
 
 
-def _open_weights(path: Path, *, tensors: bool) -> tuple[dict[str, str], dict[str, Tensor]]:
+def _outlined(build: Callable[[], SegmentationModel]) -> SegmentationModel | None:
+    """Build a model whose tensors have shapes and no memory; None where its code needs values.
+
+    A file may ask for any width, and so for any amount of memory.
+    """
+    try:
+        with torch.device("meta"):
+            return build()
+    except SegzooError:
+        raise
+    except Exception:
+        return None
+
+
+def _difference(model: SegmentationModel, header: Header) -> str:
+    """Say in what the tensors of a file are not those of a model; "" where they are."""
+    wanted = {name: tuple(value.shape) for name, value in model.network.state_dict().items()}
+    for name in sorted(wanted.keys() | header.shapes.keys()):
+        if name not in header.shapes:
+            return f"`{name}` is missing"
+        if name not in wanted:
+            return f"`{name}` is none of them"
+        if wanted[name] != header.shapes[name]:
+            return f"`{name}` is {list(header.shapes[name])}, not {list(wanted[name])}"
+    return ""
+
+
+def _same_types(model: SegmentationModel, tensors: dict[str, Tensor]) -> bool:
+    own = model.network.state_dict()
+    return all(own[name].dtype == value.dtype for name, value in tensors.items())
+
+
+def _is_real(model: SegmentationModel) -> bool:
+    tensors = (*model.parameters(), *model.buffers())
+    return not any(tensor.is_meta for tensor in tensors)
+
+
+def _header(path: Path) -> Header:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "is not there"
         inside = (
             f", but {path / 'best.safetensors'} is" if (path / "best.safetensors").is_file() else ""
         )
         raise SegzooError(f"weights {path}: {what}{inside}", "give a .safetensors file")
+    return read_header(path)
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
     try:
-        with safe_open(path, framework="pt") as file:
-            loaded = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
-            return dict(file.metadata() or {}), loaded
+        return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        hint = "segzoo reads safetensors only; a .pth or .pt file is a pickle and is not opened"
-        if path.suffix == ".safetensors":
-            hint = "the file is truncated or damaged; copy it again"
-        raise SegzooError(f"{path} is no readable safetensors file: {error}", hint) from error
+        raise SegzooError(
+            f"{path} is no readable safetensors file: {error}", "copy it again"
+        ) from error

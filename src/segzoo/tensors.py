@@ -1,0 +1,143 @@
+"""Writing safetensors files, and looking through a header before anything of it is believed.
+
+The format: 8 bytes with the length n of the header, n bytes of JSON that give type, shape and place
+of each tensor, and then the tensors (https://github.com/huggingface/safetensors). This module
+allocates no more than the header, and that only where it is small.
+"""
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segzoo.errors import SegzooError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MOST_HEADER = 32 << 20
+MOST_METADATA = 16 << 20
+MOST_TENSORS = 200_000
+MOST_DIMENSIONS = 16
+DEEPEST = 16  # A header needs 3 levels, and segzoo's description those of the options in it.
+SIZES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2,
+    "BF16": 2, "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself: texts by name, and of each tensor its type and shape."""
+
+    metadata: dict[str, str]
+    shapes: dict[str, tuple[int, ...]]
+    types: dict[str, str]
+
+
+def read_header(path: Path) -> Header:
+    """Read and check a header. Raises SegzooError naming the file and what is wrong with it."""
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > min(MOST_HEADER, size - 8):
+                raise ValueError(f"a header of {length} bytes in a file of {size}")
+            text = file.read(length)
+        return _checked(parse_json(text), size - 8 - length)
+    except (OSError, ValueError, RecursionError) as error:
+        hint = "segzoo reads no pickle; `segzoo import` converts a .pth or .pt file"
+        if path.suffix == ".safetensors":
+            hint = "the file is truncated or damaged; copy it again"
+        raise SegzooError(f"{path} is no readable safetensors file: {error}", hint) from error
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, "Tensor"], metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file. Raises OSError where the disk does not take it."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path, metadata=metadata)
+    except SafetensorError as error:  # It tells the system's errors apart by their text alone.
+        found = re.search(r"os error (\d+)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+
+
+def parse_json(data: bytes) -> Any:
+    """Parse JSON of a limited depth in which no name comes twice. Raises ValueError."""
+    text = data.decode("utf-8")
+    depth = 0
+    for found in re.finditer(r'[\[\]{}]|"(?:[^"\\]|\\.)*"', text):
+        bracket = found.group()
+        depth += (bracket in "[{") - (bracket in "]}")
+        if depth > DEEPEST:
+            raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+    return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a name comes twice")
+    return values
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _checked(header: Any, data_size: int) -> Header:
+    if not isinstance(header, dict):
+        raise ValueError("its header is no object")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise ValueError("its metadata are not texts")
+    if sum(len(name) + len(value) for name, value in metadata.items()) > MOST_METADATA:
+        raise ValueError(f"its metadata are longer than {MOST_METADATA} characters")
+    if len(header) > MOST_TENSORS:
+        raise ValueError(f"it has {len(header)} tensors")
+    places: list[tuple[int, int]] = []
+    shapes: dict[str, tuple[int, ...]] = {}
+    types: dict[str, str] = {}
+    for name, told in header.items():
+        kind, shape, (begin, end) = _tensor(name, told)
+        if end - begin != SIZES[kind] * math.prod(shape):
+            raise ValueError(f"tensor `{name}`: {end - begin} bytes for {kind} {list(shape)}")
+        places.append((begin, end))
+        shapes[name], types[name] = shape, kind
+    at = 0
+    for begin, end in sorted(places):
+        if begin != at:
+            raise ValueError(f"its tensors overlap or leave a hole at byte {at}")
+        at = end
+    if at != data_size:
+        raise ValueError(f"{data_size} bytes of tensors where the header says {at}")
+    return Header(metadata, shapes, types)
+
+
+def _tensor(name: str, told: Any) -> tuple[str, tuple[int, ...], tuple[int, int]]:
+    if not isinstance(told, dict) or set(told) != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"tensor `{name[:80]}` is not described by dtype, shape and data_offsets")
+    kind, shape, offsets = told["dtype"], told["shape"], told["data_offsets"]
+    if not isinstance(kind, str) or kind not in SIZES:
+        raise ValueError(f"tensor `{name[:80]}` has the unknown type {str(kind)[:20]!r}")
+    if not _are_counts(shape) or len(shape) > MOST_DIMENSIONS:
+        raise ValueError(f"tensor `{name[:80]}` has the shape {str(shape)[:80]}")
+    if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise ValueError(f"tensor `{name[:80]}` is at {str(offsets)[:80]}")
+    return kind, tuple(shape), (offsets[0], offsets[1])
+
+
+def _are_counts(values: Any) -> bool:
+    return isinstance(values, list) and all(
+        type(value) is int and 0 <= value < 1 << 62 for value in values
+    )
