@@ -17,7 +17,8 @@ from torchvision.io import ImageReadMode, decode_image, read_file
 from segzoo.errors import SegzooError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
-_TORCHVISION = {".png", ".jpg", ".jpeg", ".webp"}
+# Formats that torchvision reads. Not PNG: there a damaged file ends the process, in libpng.
+_FAST = {ImageReadMode.RGB: {"JPEG", "MPO", "WEBP"}, ImageReadMode.GRAY: {"JPEG", "MPO"}}
 
 
 def is_picture(path: Path) -> bool:
@@ -64,20 +65,35 @@ def read_mask(path: Path, data: bytes | None = None) -> Tensor:
 
 
 def _opened(path: Path, data: bytes | None) -> Image.Image:
-    return Image.open(path if data is None else io.BytesIO(data))
+    """Open a picture, of which no pixels have been read then; a PNG's checksums have been compared.
+
+    Pillow compares those of the pixels only when asked to. It refuses a picture of more than 179
+    million pixels (twice PIL.Image.MAX_IMAGE_PIXELS): a file of a few bytes can claim to be one
+    that fills the memory.
+    """
+    source = path if data is None else io.BytesIO(data)
+    picture = Image.open(source)
+    if picture.format == "PNG":
+        with picture:
+            picture.verify()  # After which it cannot be read.
+        if isinstance(source, io.BytesIO):
+            source = io.BytesIO(source.getvalue())
+        picture = Image.open(source)
+    return picture
 
 
 def _read(path: Path, data: bytes | None, mode: ImageReadMode) -> Tensor:
-    if path.suffix.lower() in _TORCHVISION:
-        try:
-            # About three times as fast as Pillow, and it lets other threads run meanwhile.
-            stored = read_file(str(path)) if data is None else _as_tensor(data)
-            return _to_uint8(decode_image(stored, mode, apply_exif_orientation=True))
-        except RuntimeError:
-            pass  # Not what its suffix says, or damaged: Pillow reads it or names the damage.
     try:
         with _opened(path, data) as picture:
-            return _from_pillow(ImageOps.exif_transpose(picture), mode)
+            if picture.format in _FAST[mode]:
+                try:
+                    # Three times as fast as Pillow, and other threads run meanwhile.
+                    stored = read_file(str(path)) if data is None else _as_tensor(data)
+                    return decode_image(stored, mode, apply_exif_orientation=True)
+                except RuntimeError:
+                    pass  # Damaged: Pillow reads it or names the damage.
+            ImageOps.exif_transpose(picture, in_place=True)
+            return _from_pillow(picture, mode)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _unreadable(path, error) from error
 
@@ -95,8 +111,10 @@ def _from_pillow(picture: Image.Image, mode: ImageReadMode) -> Tensor:
             raise ValueError(f"pixel values {array.min():g}..{array.max():g} need a stated range")
         grey = _to_uint8(torch.from_numpy(array.astype(np.int32)), deep=True)[None]
         return grey.expand(3, -1, -1) if mode == ImageReadMode.RGB else grey
-    array = np.array(picture.convert("RGB" if mode == ImageReadMode.RGB else "L"))
-    pixels = torch.from_numpy(array)
+    wanted = "RGB" if mode == ImageReadMode.RGB else "L"
+    pixels = torch.from_numpy(
+        np.array(picture if picture.mode == wanted else picture.convert(wanted))
+    )
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
 
 
