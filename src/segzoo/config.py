@@ -115,6 +115,16 @@ class RunConfig:
         "keep pictures once they are read and resized: auto on disk, for other runs too, where "
         "their files are known, else in memory; memory, where they fill up to a quarter; none",
     )
+    on_bad_image: Literal["stop", "skip"] = option(
+        "stop", "a picture that cannot be read: end the training, or do without it"
+    )
+    on_nonfinite: Literal["stop", "skip"] = option(
+        "stop", "a step whose loss or gradient is not finite: end the training, or leave it out"
+    )
+    save_minutes: float = option(
+        5.0, "minutes between two saves of the state within an epoch; 0 = after epochs alone",
+        minimum=0,
+    )  # fmt: skip
     seed: int = option(0, "seed of weights, order and augmentation", minimum=0)
     out: str | None = option(None, "run folder; by default runs/MODEL-DATA, numbered")
     model_options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -184,7 +194,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SegzooError(f"cannot read the config {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise SegzooError(f"{path} is not valid TOML: {error}") from error
 
 
@@ -244,6 +254,8 @@ def _typed(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
             typed[key] = parse_size(value)
         elif typing.get_origin(hint) is tuple:
             parts = value.split(",") if isinstance(value, str) else value
+            if not isinstance(parts, list | tuple) or not all(isinstance(p, str) for p in parts):
+                raise SegzooError(f"{origin}: `{key}` is a list of names, not {value!r}")
             typed[key] = tuple(part.strip() for part in parts)
         elif typing.get_origin(hint) is dict:
             if not isinstance(value, Mapping):

@@ -24,6 +24,14 @@ class MissingSplitError(SegzooError):
     """Raised by a data set's builder for a split (`train`, `val`, `test`) that it does not have."""
 
 
+class StoppedError(SegzooError):
+    """A training was asked to end by a signal, and has saved where it is."""
+
+    def __init__(self, message: str, hint: str, number: int) -> None:
+        super().__init__(message, hint)
+        self.number = number
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a phrase such as ``did you mean `unet`? `` for the closest known name, or ``""``."""
     close = difflib.get_close_matches(name, sorted(set(known)), n=1, cutoff=0.5)

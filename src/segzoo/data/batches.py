@@ -4,10 +4,16 @@ Shapes: B batch, C channels, H height, W width. Images stay as they are stored (
 are on the device; targets are labels (uint8 or int32) or alpha (uint8).
 """
 
+import contextlib
+import functools
 import itertools
+import logging
 import os
+import signal
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +25,10 @@ from segzoo.data.cache import Indices, MemoryCache, SampleCache, open_cache
 from segzoo.data.finish import finish_sample
 from segzoo.data.sample import Batch, DataInfo, Sample
 from segzoo.errors import SegzooError
+from segzoo.isolation import one_line
 from segzoo.ranks import ALONE, Ranks
+
+log = logging.getLogger("segzoo")
 
 BATCHES_AHEAD = 2
 
@@ -29,6 +38,25 @@ class _Read(NamedTuple):
 
     sample: Sample
     stored: bool
+
+
+@contextlib.contextmanager
+def naming(info: DataInfo, index: int) -> Iterator[None]:
+    """Turn whatever a data set raises while it reads a sample into a SegzooError that names both.
+
+    An error of another kind is the data set's own: the place in its code is said.
+    """
+    try:
+        yield
+    except SegzooError:
+        raise
+    except Exception as error:
+        *_, last = traceback.extract_tb(error.__traceback__)
+        raise SegzooError(
+            f"{info.identity}, sample {index}: {one_line(error)} "
+            f"(in {Path(last.filename).name}, line {last.lineno})",
+            "`segzoo data check` looks at every sample; correct the file, or the data set's code",
+        ) from error
 
 
 class _Finished(Dataset[Any]):
@@ -61,7 +89,9 @@ class _Finished(Dataset[Any]):
 
     def finished(self, index: int) -> Sample:
         """Return a sample as it comes from the data set, finished."""
-        return finish_sample(Sample(*self.dataset[index]), self.info, self.size)
+        with naming(self.info, index):
+            sample = Sample(*self.dataset[index])
+        return finish_sample(sample, self.info, self.size)
 
 
 class _FinishedStream(IterableDataset[Any]):
@@ -72,28 +102,53 @@ class _FinishedStream(IterableDataset[Any]):
         self.own: Callable[[Iterator[Any]], Iterator[Any]] = iter
 
     def __iter__(self) -> Iterator[_Read | SegzooError]:
-        for sample in self.own(iter(self.dataset)):
+        samples = self.own(iter(self.dataset))
+        for index in itertools.count():
             try:
+                with naming(self.info, index):
+                    sample = next(samples, None)
+                if sample is None:
+                    return
                 yield _Read(finish_sample(Sample(*sample), self.info, self.size), False)
             except SegzooError as error:
                 yield error
                 return
 
 
-def _collate(reads: list[_Read | SegzooError]) -> tuple[Batch, list[bool]] | SegzooError:
-    good: list[Sample] = []
-    stored: list[bool] = []
-    for read in reads:
-        if isinstance(read, SegzooError):
-            return read
-        good.append(read.sample)
-        stored.append(read.stored)
+class _Loaded(NamedTuple):
+    """A batch as the workers give it: which of its indices it has, and which of them are kept on
+    disk; and what was wrong with others. No batch is one of which nothing could be read.
+    """
+
+    batch: Batch | None
+    places: list[int]
+    stored: list[bool]
+    faults: list[SegzooError]
+
+
+def _collate(reads: list[_Read | SegzooError], bad: str) -> _Loaded | SegzooError:
+    """Make a batch; `bad` says what to do where a sample cannot be read: see `Batches`."""
+    faults = [read for read in reads if isinstance(read, SegzooError)]
+    known = [place for place, read in enumerate(reads) if not isinstance(read, SegzooError)]
+    if faults and (bad == "stop" or (bad == "replace" and not known)):
+        return faults[0]
+    if not known:
+        return _Loaded(None, [], [], faults)
+    places = known
+    if faults and bad == "replace":
+        places = [
+            known[place % len(known)] if isinstance(read, SegzooError) else place
+            for place, read in enumerate(reads)
+        ]
+    chosen = [read for place in places if isinstance(read := reads[place], _Read)]
+    good = [read.sample for read in chosen]
     channels = {sample.image.shape[0] for sample in good}
     if len(channels) > 1:
         few = min(good, key=lambda sample: sample.image.shape[0])
         return SegzooError(f"`{few.key}` has {few.image.shape[0]} channels, others {max(channels)}")
     images, targets, keys = zip(*good, strict=True)
-    return Batch(torch.stack(images), torch.stack(targets), list(keys)), stored
+    batch = Batch(torch.stack(images), torch.stack(targets), list(keys))
+    return _Loaded(batch, places, [read.stored for read in chosen], faults)
 
 
 class Part(NamedTuple):
@@ -117,6 +172,10 @@ class Batches:
     than a quarter of it; "memory" and "none" are as they say. With `pin` batches come in memory
     that a CUDA device reads without a copy.
 
+    A sample that cannot be read is an error, or with `skip_bad` left out and noted in `faults`, by
+    its message; with `shuffle` another one of its batch takes its place, so that batches stay as
+    large as they are.
+
     Of several `ranks` each has, with `shuffle`, its share of every batch of `batch_size`, and
     else every `ranks.count`-th batch.
     """
@@ -133,10 +192,13 @@ class Batches:
         workers: int = -1,
         cache: str = "auto",
         pin: bool = False,
+        skip_bad: bool = False,
         ranks: Ranks = ALONE,
     ) -> None:
         self.info, self.size, self.batch_size, self.ranks = info, size, batch_size, ranks
         self.shuffle, self.seed, self.pin = shuffle, seed, pin
+        self.bad = ("replace" if shuffle else "drop") if skip_bad else "stop"
+        self.faults: dict[str, str] = {}
         self.stream = not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__")
         self.count = -1 if self.stream else len(dataset)
         if self.count == 0:
@@ -157,26 +219,45 @@ class Batches:
         """Yield this rank's batches of epoch `number` (0, 1, ...), the last possibly smaller."""
         return (batch for batch, _ in self.with_parts(number))
 
-    def with_parts(self, number: int) -> Iterator[tuple[Batch, Part]]:
-        """Yield the same batches, each with its place."""
+    def with_parts(self, number: int, start: int = 0) -> Iterator[tuple[Batch, Part]]:
+        """Yield the same batches, from the one numbered `start` on, each with its place."""
         if self.stream:
-            yield from self._streamed()
+            yield from itertools.islice(self._streamed(), start, None)
             return
-        order, own = self.order(number), self._own()
+        order, own = self.order(number), self._own()[start:]
         batches = self._read([order[first:last] for first, last, _ in own])
-        yield from zip(batches, (part for _, _, part in own), strict=True)
+        for batch, (_, _, part) in zip(batches, own, strict=True):
+            if batch is not None:
+                yield batch, part
 
-    def _read(self, chunks: list[Indices]) -> Iterator[Batch]:
+    def _read(self, chunks: list[Indices]) -> Iterator[Batch | None]:
         kept = self._kept
-        if kept is not None and not kept.missing.any():
+        if kept is not None and self.all_kept:
             with ThreadPoolExecutor(1, "segzoo-batches") as reader:
                 yield from in_order(reader, self._gathered, chunks, ahead=BATCHES_AHEAD)
             return
         loaded = self._loaded(batch_sampler=_Lists(chunks))
-        for chunk, (batch, stored) in zip(chunks, loaded, strict=True):
-            if kept is not None:
-                kept.arrived(chunk, batch, stored)
+        for chunk, (batch, places, stored, faults) in zip(chunks, loaded, strict=True):
+            if kept is not None and batch is not None and not faults:
+                kept.arrived(chunk[places], batch, stored)
             yield batch
+
+    @property
+    def all_kept(self) -> bool:
+        """Whether every sample is in the cache."""
+        return self._kept is not None and not self._kept.missing.any()
+
+    def tried(self, index: int) -> Sample | None:
+        """Return a sample, or None for one that cannot be read and is to be left out."""
+        assert isinstance(self.samples, _Finished)
+        read = self.samples[index]
+        if isinstance(read, _Read):
+            self._check_channels(read.sample.image[None], read.sample.key)
+            return read.sample
+        if self.bad == "stop":
+            raise read
+        self._note([read])
+        return None
 
     def order(self, number: int) -> Indices:
         """Return the order of the pictures in epoch `number`."""
@@ -221,7 +302,9 @@ class Batches:
         own = ranks.share(size) if self.shuffle else slice(0, size)
         assert isinstance(self.samples, _FinishedStream)
         self.samples.own = self._own_of_stream
-        for number, (batch, _) in enumerate(self._loaded(batch_size=own.stop - own.start)):
+        for number, (batch, *_) in enumerate(self._loaded(batch_size=own.stop - own.start)):
+            if batch is None:
+                continue
             if self.shuffle:
                 total = size if ranks.count > 1 else len(batch.keys)
                 yield batch, Part(own.start, total)
@@ -244,11 +327,17 @@ class Batches:
                 yield from group
 
     def _first(self) -> Batch:
-        if self.stream:
-            for read in self.samples:
-                return _or_raise(_collate([read]))[0]
-            raise SegzooError(f"{self.info.identity} yields no pictures in this split")
-        return _or_raise(_collate([self.samples[0]]))[0]
+        fault: SegzooError | None = None
+        for read in (
+            self.samples if self.stream else map(self.samples.__getitem__, range(self.count))
+        ):
+            one = _collate([read], "stop")
+            if isinstance(one, _Loaded) and one.batch is not None:
+                return one.batch
+            fault = one if isinstance(one, SegzooError) else fault
+            if self.bad == "stop":
+                break
+        raise fault or SegzooError(f"{self.info.identity} yields no pictures in this split")
 
     def _make_cache(self, dataset: Any, how: str) -> MemoryCache | SampleCache | None:
         images_BCHW, target_BHW, keys = self.first
@@ -269,25 +358,40 @@ class Batches:
             return batch
         return Batch(batch.images_BCHW.pin_memory(), batch.target_BHW.pin_memory(), batch.keys)
 
-    def _loaded(self, **how: Any) -> Iterator[tuple[Batch, list[bool]]]:
-        """Yield what the worker processes read: batches, and whether the cache has each sample."""
+    def _loaded(self, **how: Any) -> Iterator[_Loaded]:
+        """Yield what the worker processes read."""
         # A generator of its own, so that reading takes nothing from the training's random numbers.
         generator = torch.Generator().manual_seed(self.seed)
         loader: Iterable[Any] = DataLoader(
             self.samples,
             num_workers=self.workers,
-            collate_fn=_collate,
+            collate_fn=functools.partial(_collate, bad=self.bad),
+            worker_init_fn=_deaf,
             generator=generator,
             pin_memory=self.pin,
             **how,
         )
-        for batch, stored in map(_or_raise, loader):
-            if batch.images_BCHW.shape[1] != self.channels:
-                raise SegzooError(
-                    f"`{batch.keys[0]}` has {batch.images_BCHW.shape[1]} channels, the first "
-                    f"picture {self.channels}"
-                )
-            yield batch, stored
+        with deaths_told():
+            for loaded in loader:
+                if isinstance(loaded, SegzooError):
+                    raise loaded
+                batch = loaded.batch
+                self._note(loaded.faults)
+                if batch is not None:
+                    self._check_channels(batch.images_BCHW, batch.keys[0])
+                yield loaded
+
+    def _check_channels(self, images_BCHW: torch.Tensor, key: str) -> None:
+        if images_BCHW.shape[1] != self.channels:
+            raise SegzooError(
+                f"`{key}` has {images_BCHW.shape[1]} channels, the first picture {self.channels}"
+            )
+
+    def _note(self, faults: list[SegzooError]) -> None:
+        for fault in faults:
+            if fault.message not in self.faults:
+                self.faults[fault.message] = fault.hint
+                log.warning("left out: %s", fault.message)
 
     def _choose_workers(self, workers: int) -> int:
         if workers >= 0:
@@ -309,10 +413,28 @@ class _Lists:
         return (chunk.tolist() for chunk in self.chunks)
 
 
-def _or_raise(read: tuple[Batch, list[bool]] | SegzooError) -> tuple[Batch, list[bool]]:
-    if isinstance(read, SegzooError):
-        raise read
-    return read
+@contextlib.contextmanager
+def deaths_told() -> Iterator[None]:
+    """Turn torch's error for a reading process that has died into a SegzooError.
+
+    It comes out of the DataLoader, or, by a signal, out of whatever the main process is doing.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise SegzooError(
+            f"a process that reads pictures has died: {str(error).splitlines()[0]}",
+            "the machine may be out of memory, or /dev/shm full: give fewer --workers; 0 reads in "
+            "the training's own process",
+        ) from error
+
+
+def _deaf(_worker: int) -> None:
+    """Let a worker outlive the signals that its main process hears, which ends it in the end."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _mix(seed: int, number: int) -> int:

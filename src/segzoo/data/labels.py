@@ -57,8 +57,11 @@ class LabelMap:
         return mapped.to(torch.uint8)
 
 
-def scan(paths: Sequence[Path], read: Callable[[Path], Tensor] = read_mask) -> set[int]:
-    """Return the values in up to 512 evenly spaced masks; colours come packed as 0xRRGGBB."""
+def scan(paths: Sequence[Path], read: Callable[[Path], Tensor] = read_mask) -> dict[int, Path]:
+    """Return the values in up to 512 evenly spaced masks, each with the first mask that has it.
+
+    Colours come packed as 0xRRGGBB.
+    """
     step = max(1, -(-len(paths) // MOST_SCANNED))
 
     def values_of(path: Path) -> set[int]:
@@ -66,7 +69,11 @@ def scan(paths: Sequence[Path], read: Callable[[Path], Tensor] = read_mask) -> s
         return set((_pack(mask) if mask.ndim == 3 else mask).unique().tolist())
 
     with ThreadPoolExecutor() as pool:
-        return set().union(*pool.map(values_of, paths[::step]))
+        found: dict[int, Path] = {}
+        for path, values in zip(paths[::step], pool.map(values_of, paths[::step]), strict=True):
+            for value in values:
+                found.setdefault(value, path)
+        return found
 
 
 def find_labels(
@@ -90,7 +97,7 @@ def find_labels(
             f"{paths[0]} is a colour mask",
             "list the classes in a file with lines `red green blue name`: -O classes=FILE",
         )
-    values = sorted(found - ({ignore} if ignore is not None else set()))
+    values = sorted(value for value in found if value != ignore)
     binary = bool(values) and set(values) <= {0, 255} and 255 in values and ignore != 255
     if binary:
         names = names or ("background", "foreground")
@@ -102,7 +109,8 @@ def find_labels(
     label_map = _named(names, {index: index for index in range(len(names))}, ignore, "ids")
     unknown = [value for value in values if value not in label_map.ids]
     if unknown:
-        raise SegzooError(_unknown_values(None, unknown, label_map), _advice(unknown, label_map))
+        where = found[unknown[0]]
+        raise SegzooError(_unknown_values(where, unknown, label_map), _advice(unknown, label_map))
     return label_map
 
 
@@ -185,13 +193,12 @@ def _pack_rgb(colour: RGB) -> int:
     return colour[0] << 16 | colour[1] << 8 | colour[2]
 
 
-def _unknown_values(path: Path | None, unknown: list[int], label_map: LabelMap) -> str:
-    where = str(path) if path else "the masks"
+def _unknown_values(path: Path, unknown: list[int], label_map: LabelMap) -> str:
     if label_map.colours:
-        return f"{where}: the colour {_as_rgb(unknown[0])} is no class's"
+        return f"{path}: the colour {_as_rgb(unknown[0])} is no class's"
     shown = ", ".join(map(str, unknown[:5])) + (" ..." if len(unknown) > 5 else "")
     count = len(label_map.classes)
-    return f"{where}: label {shown} with {count} classes (0..{count - 1}, 255 is ignored)"
+    return f"{path}: label {shown} with {count} classes (0..{count - 1}, 255 is ignored)"
 
 
 def _advice(unknown: list[int], label_map: LabelMap) -> str:
