@@ -9,8 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from safetensors.torch import load_file
+from torch import Tensor
+
 from segzoo.cli import main
 from segzoo.plugins import Manager
+from segzoo.train.state import read_generations
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -25,6 +29,11 @@ def load_only(site: Path) -> Manager:
     ]
     manager.load(points)
     return manager
+
+
+def saved_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of a run folder's newest resume state."""
+    return load_file(read_generations(folder)[0].path.with_suffix(".safetensors"))
 
 
 def run_segzoo(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,8 @@ import math
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file, save_file
+from helpers import saved_tensors
+from safetensors.torch import save_file
 from torch import nn
 
 from segzoo.config import RunConfig
@@ -202,6 +203,6 @@ def test_a_run_with_layers_resumes_to_the_same_weights(hk_root, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(out=tmp_path / "b", observers=[Stop()], **settings)
     assert fit(resume=tmp_path / "b", progress=False).scores == whole.scores
-    states = [load_file(tmp_path / run / "last" / "state.safetensors") for run in "ab"]
+    states = [saved_tensors(tmp_path / run) for run in "ab"]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])

@@ -1,6 +1,7 @@
 """Blocks of a pretrained encoder left out at random, and the statistics of its norms."""
 
 import copy
+import time
 
 import pytest
 import timm
@@ -14,6 +15,7 @@ from segzoo.config import RunConfig
 from segzoo.train.fit import fit, prepare
 from segzoo.train.layers import drop_blocks
 from segzoo.train.loop import train_epoch
+from segzoo.train.state import StateKeeper
 
 NAME = "mobilenetv3_small_050"
 
@@ -105,7 +107,7 @@ def test_norms_of_a_pretrained_encoder_keep_their_statistics(hk_root, tmp_path, 
     )  # fmt: skip
     run = prepare(config, tmp_path / "run")
     before = copy.deepcopy(run.model.state_dict())
-    train_epoch(run)
+    train_epoch(run, StateKeeper(0), time.perf_counter())
     changed = {
         name.rpartition(".")[0]
         for name, value in run.model.state_dict().items()

@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from helpers import saved_tensors
 from safetensors.torch import load_file, save_file
 
 from segzoo.config import RunConfig
@@ -53,7 +54,7 @@ def test_a_held_encoder_learns_later_also_after_a_resume(hk_root, tmp_path, pret
     with pytest.raises(KeyboardInterrupt):
         encoder_run(hk_root, tmp_path / "b", pretrained_weights, observers=[Stop()], **settings)
     assert fit(resume=tmp_path / "b", progress=False).scores == whole.scores
-    states = [load_file(tmp_path / run / "last" / "state.safetensors") for run in "ab"]
+    states = [saved_tensors(tmp_path / run) for run in "ab"]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     stem = "conv_stem.weight"

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,12 @@ def score(
     device: torch.device,
     precision: str,
     layout: torch.memory_format = torch.channels_last,
+    watch: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Return the loss (mean over pictures) and all scores of a model in eval mode.
 
     The model is put into eval mode and left there. Logits are scored at the batches' own size.
+    `watch` is called after each batch, and may raise.
     Several ranks score their own batches, and all return the scores of all.
     """
     model.eval()
@@ -73,6 +75,7 @@ def score(
             losses.append(loss(logits_BKHW, target_BHW))
             firsts.append(part.first)
             counts.append(len(batch.keys))
+        watch()
     scores = {} if loss is None else {"loss": _mean_loss(losses, counts, firsts)}
     return {**scores, **metrics.compute()}
 

@@ -22,7 +22,7 @@ from segzoo.model import Preprocess, create_model, normalization
 from segzoo.registry import Entry
 from segzoo.train.device import pick_device
 from segzoo.train.fit import fit
-from segzoo.train.loop import loss_of
+from segzoo.train.step import loss_of
 
 log = logging.getLogger("segzoo")
 PICTURES = 2

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,6 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.errors import SegzooError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LOCK = ".lock"
+_HELD: set[Path] = set()  # by this process
 
 
 @contextlib.contextmanager
@@ -29,6 +38,7 @@ def atomic(path: Path) -> Iterator[Path]:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
+            _sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -54,6 +64,55 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Have a folder to oneself among all who ask for it so; a process that ends gives it up.
+
+    Raises SegzooError naming the process that has it. Where the file system has no locks, nobody
+    is kept out. It is a lock of POSIX, which the processes that read pictures do not inherit: they
+    outlive a killed training for some seconds.
+    """
+    place = folder.absolute()
+    if place in _HELD:  # Such a lock does not keep out the process that has it.
+        raise _in_use(folder, f"another training of this process, {os.getpid()}")
+    _HELD.add(place)
+    try:
+        with _locked(folder):
+            yield
+    finally:
+        _HELD.discard(place)
+
+
+def _in_use(folder: Path, by: str) -> SegzooError:
+    return SegzooError(
+        f"{folder} is in use by {by or 'another process'}",
+        "wait for it to end, or end it; or choose another --out",
+    )
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("a+")
+    with file:
+        if fcntl is None:
+            yield
+            return
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            file.seek(0)
+            raise _in_use(folder, file.read().strip()) from error
+        except OSError:
+            yield
+            return
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}\n")
+        file.flush()
+        yield
+
+
 def replace_folder(folder: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary folder that then takes the name `folder`, all or nothing.
 
@@ -71,6 +130,16 @@ def replace_folder(folder: Path, write: Callable[[Path], object]) -> None:
                 raise OSError(f"{temporary} could not take its place")
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let a rename outlive a power cut, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _umask() -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from segzoo.cli.console import LightCommand, LightGroup
-from segzoo.errors import SegzooError
+from segzoo.errors import SegzooError, StoppedError
 
 _BAD_USE = 2
 
@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": "segzoo.cli.results:evaluate_command",
     "predict": "segzoo.cli.results:predict_command",
     "inspect": "segzoo.cli.results:inspect_command",
+    "import": "segzoo.cli.importing:import_command",
     "compare": "segzoo.cli.results:compare_command",
     "check": "segzoo.cli.checking:check_command",
     "doctor": "segzoo.cli.checking:doctor_command",
@@ -75,7 +76,8 @@ def main() -> None:
         make_app(only=sys.argv[1] if len(sys.argv) > 1 else "")()
     except SegzooError as error:
         _print_error(error)
-        raise SystemExit(_BAD_USE) from (error if _debugging() else None)
+        status = 128 + error.number if isinstance(error, StoppedError) else _BAD_USE
+        raise SystemExit(status) from (error if _debugging() else None)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None

@@ -53,9 +53,14 @@ def train_command() -> Callable[..., None]:
         _parameter(
             "resume", Annotated[str | None, typer.Option(help="run folder to continue")], None
         ),
+        _parameter(
+            "force",
+            Annotated[bool, typer.Option("--force", help="resume with other settings or pictures")],
+            False,
+        ),
         _parameter("json", Annotated[bool, typer.Option("--json", help=JSON_HELP)], False),
     ]
-    order = {name: place for place, name in enumerate((*MAIN, "o", "O", "resume", "json"))}
+    order = {name: place for place, name in enumerate((*MAIN, "o", "O", "resume", "force", "json"))}
     parameters.sort(key=lambda p: order.get(p.name, len(order)))
     train.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     train.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -66,6 +71,7 @@ def run_training(values: dict[str, Any]) -> None:
     """Train with the flags that were given, and print where the result is."""
     as_json = values.pop("json")
     recipe, file, resume = values.pop("recipe"), values.pop("config"), values.pop("resume")
+    force = values.pop("force", False)
     model_options = parse_pairs(values.pop("o"), "-o")
     data_options = parse_pairs(values.pop("O"), "-O")
     settings = {name: value for name, value in values.items() if value is not None}
@@ -89,7 +95,7 @@ def run_training(values: dict[str, Any]) -> None:
     keep_freed_memory()
     stream = sys.stderr if as_json else sys.stdout
     with contextlib.redirect_stdout(stream):  # what plugins print stays out of the JSON
-        result = fit(config, resume=resume, stream=stream, **settings)
+        result = fit(config, resume=resume, force=force, stream=stream, **settings)
     if as_json:
         print(json_module.dumps(result.as_dict(), indent=2))
         return

@@ -124,8 +124,11 @@ class MetricSet:
         """
         for identity, metric in self._metrics.items():
             sums_BS = metric.update(logits_BKHW, target_BHW)
-            if isinstance(metric, Additive) and (self.each or self.ranks.count > 1):
-                self._keep(identity, self._checked(identity, sums_BS, len(target_BHW)))
+            if not isinstance(metric, Additive):
+                continue
+            rows_BS = self._rows(identity, sums_BS, len(target_BHW))
+            if rows_BS is not None:
+                self._keep(identity, rows_BS)
         self._firsts.append(first)
         if self.each:
             start = len(self._keys)
@@ -134,19 +137,37 @@ class MetricSet:
     def _keep(self, identity: str, sums_BS: Tensor) -> None:
         if self.each:
             self._sums_BS.setdefault(identity, []).append(sums_BS)
-        else:
-            sums_S = sums_BS.sum(0)
-            known_S = self._totals_S.get(identity)
-            self._totals_S[identity] = sums_S if known_S is None else known_S + sums_S
+        sums_S = sums_BS.sum(0)
+        known_S = self._totals_S.get(identity)
+        known_S = torch.zeros_like(sums_S) if known_S is None else known_S.to(sums_S.device)
+        self._totals_S[identity] = known_S + sums_S
 
-    def _checked(self, identity: str, sums_BS: Tensor | None, pictures: int) -> Tensor:
-        if not isinstance(sums_BS, Tensor) or sums_BS.shape[:-1] != (pictures,):
+    def _rows(self, identity: str, sums_BS: Tensor | None, pictures: int) -> Tensor | None:
+        """Return what a metric's update did if that is a row a picture, which not all uses need."""
+        if isinstance(sums_BS, Tensor) and sums_BS.shape[:-1] == (pictures,):
+            return sums_BS
+        if self.each or self.ranks.count > 1:
             what = tuple(sums_BS.shape) if isinstance(sums_BS, Tensor) else type(sums_BS).__name__
             raise SegzooError(
                 f"metric `{identity}` has scores_of, but its update returns {what}",
                 "let it return what each picture of the batch adds, one row a picture",
             )
-        return sums_BS
+        return None
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what all ranks have added up so far, by metric, of those with `scores_of`."""
+        if self.ranks.count == 1:
+            return dict(self._totals_S)
+        none_S = torch.zeros(0)
+        return {
+            identity: torch.cat(gathered(self._totals_S.get(identity, none_S)[None])).sum(0)
+            for identity in self._metrics
+        }
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from there, after `start`; metrics without `scores_of` begin anew."""
+        if self.ranks.first:
+            self._totals_S |= {name: state[name] for name in self._metrics if name in state}
 
     def pictures(self) -> PictureScores:
         """Return the scores of each picture by itself, of the metrics that have `scores_of`."""
@@ -199,7 +220,7 @@ class MetricSet:
         if self.ranks.count == 1 or self._firsts:
             value = metric.compute()
             named = dict(value) if isinstance(value, Mapping) else {name: float(value)}
-        if self.ranks.count > 1:
+        if identity in self._totals_S:
             sums_1S = self._totals_S[identity].cpu().double()[None]
             named |= defined(_named_scores(metric, name, sums_1S))
         return named

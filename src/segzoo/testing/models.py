@@ -17,7 +17,7 @@ from segzoo.testing.base import Conformance, ConformanceError, check
 from segzoo.testing.reader import logits_of_new_process
 from segzoo.testing.state import ADVICE, captured_output, changed_state, global_state
 from segzoo.testing.training import Training, bright_boxes, pictures, train_a_little
-from segzoo.train.loop import loss_of
+from segzoo.train.step import loss_of
 
 SIDE = 64
 ADVICE_OF = "see `Models` in the author's guide"

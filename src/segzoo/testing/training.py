@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from segzoo.losses import CrossEntropy
 from segzoo.model import SegmentationModel
-from segzoo.train.loop import loss_of
+from segzoo.train.step import loss_of
 
 STEPS = 20
 

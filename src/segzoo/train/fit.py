@@ -1,11 +1,12 @@
 """`segzoo.fit`: from a RunConfig to a prepared Run, and through its training."""
 
+import contextlib
 import copy
 import hashlib
 import json
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,18 +17,19 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from segzoo.config import RunConfig, make_config, read_config, with_typed_options
-from segzoo.data.batches import Batches
+from segzoo.data.batches import Batches, deaths_told
 from segzoo.data.opening import DataSource
 from segzoo.data.opening import joined as one_after_another
+from segzoo.data.preflight import look
 from segzoo.data.sample import DataInfo
-from segzoo.errors import SegzooError
+from segzoo.errors import SegzooError, StoppedError, listed
 from segzoo.evaluate import memory_format
 from segzoo.losses import make_loss
 from segzoo.losses.balance import with_counted_weights
 from segzoo.metrics import MetricSet
 from segzoo.model import Preprocess, count_parameters, create_model, normalization
 from segzoo.ranks import ALONE, Ranks, asked_for, joined, same_norms, told
-from segzoo.store import write_json
+from segzoo.store import LOCK, locked, write_json
 from segzoo.train.device import pick_device, pick_precision
 from segzoo.train.grouped import better_in_fp32, keep_grouped_fp32
 from segzoo.train.layers import drop_blocks
@@ -37,9 +39,13 @@ from segzoo.train.observers import standard_stream
 from segzoo.train.optim import WeightAverage, make_optimizer, make_schedule, pretrained_module
 from segzoo.train.run import Run, RunResult, save_config
 from segzoo.train.sharding import shard
-from segzoo.train.state import StateKeeper, load_state, state_path
+from segzoo.train.state import StateKeeper, has_state, load_state, state_folder
+from segzoo.train.stopping import listening
 
 log = logging.getLogger("segzoo")
+
+HARMLESS = {"epochs", "patience", "device", "workers", "cache", "save_minutes"}
+"""Settings that a resumed run may have otherwise than the run it continues."""
 
 
 @joined()
@@ -49,6 +55,7 @@ def fit(
     recipe: str | None = None,
     file: str | Path | None = None,
     resume: str | Path | None = None,
+    force: bool = False,
     observers: Sequence[object] = (),
     progress: bool = True,
     stream: TextIO | None = None,
@@ -57,7 +64,8 @@ def fit(
     """Train a registered model on a registered data set; what `segzoo train` runs.
 
     Give a RunConfig, or its fields as keywords (``model="linknet", data="hk", root="...",
-    epochs=20``) over a `recipe` and a TOML `file`. `resume` continues a run folder. `observers`
+    epochs=20``) over a `recipe` and a TOML `file`. `resume` continues a run folder, to the bit, and
+    with `force` also with other settings or pictures than the run's. `observers`
     are objects with ``segzoo_fit_start(run)`` and the other observer methods. Writes the run
     folder and returns its RunResult. Raises SegzooError for whatever a user can mend.
 
@@ -66,7 +74,7 @@ def fit(
     """
     ranks = asked_for()
     if resume is not None:
-        config, folder = _resumed_config(Path(resume), settings)
+        config, folder = _resumed_config(Path(resume), settings, force)
     else:
         if config is not None and (settings or recipe or file):
             raise SegzooError(
@@ -79,31 +87,60 @@ def fit(
             config = replace(config, root=str(Path(config.root).absolute()))
         folder = _new_folder(config, ranks)
     watching = Observers(observers) if ranks.first else Observers.nobody()
-    run = prepare(config, folder, ranks)
-    run.stream = stream if stream is not None else standard_stream(progress)
-    if resume is not None:
-        load_state(run, folder)
-        if run.epoch >= config.epochs:
-            raise SegzooError(
-                f"{folder} has already been trained for {run.epoch} epochs",
-                "give more with --epochs",
-            )
-        log.info("resuming %s after epoch %d", folder, run.epoch)
-    if ranks.first:
-        save_config(folder, run.config)
+    with locked(state_folder(folder)) if ranks.first else contextlib.nullcontext():
+        try:
+            run = prepare(config, folder, ranks)
+        except BaseException:
+            if ranks.first and resume is None:
+                _remove_unused(folder)
+            raise
+        run.stream = stream if stream is not None else standard_stream(progress)
+        if resume is not None:
+            _go_on(run, folder, force)
+        if ranks.first:
+            save_config(folder, run.config)
+        return _train(run, watching)
+
+
+def _train(run: Run, watching: Observers) -> RunResult:
+    """Train a run that is ready, and sum it up."""
+    config, folder, ranks = run.config, run.folder, run.ranks
     try:
-        result = fit_run(run, watching, StateKeeper())
+        with listening() as wish, deaths_told():
+            result = fit_run(run, watching, StateKeeper(config.save_minutes, wish))
     except BaseException as error:
         watching.fit_end(run, None, error)
-        if ranks.first and state_path(folder).is_file():
+        if ranks.first and has_state(folder) and not isinstance(error, StoppedError):
             log.warning("stopped; continue with `segzoo train --resume %s`", folder)
         raise
     watching.fit_end(run, result, None)
     errors = run.disabled_observers
-    result = replace(result, disabled_observers=tuple(errors), observer_errors=dict(errors))
+    left_out = tuple(m for batches in (run.train, *run.evals.values()) for m in batches.faults)
+    result = replace(
+        result,
+        disabled_observers=tuple(errors),
+        observer_errors=dict(errors),
+        left_out=left_out,
+    )
+    if left_out:
+        log.warning("%d pictures could not be read and were left out", len(left_out))
     if ranks.first:
         write_json(folder / "summary.json", result.as_dict())
     return result
+
+
+def _go_on(run: Run, folder: Path, force: bool) -> None:
+    """Bring a run to where it was left; one killed before its first save starts anew."""
+    if not has_state(folder):
+        log.info("%s was stopped before anything was saved: it starts from the beginning", folder)
+        return
+    load_state(run, folder, force=force)
+    if run.epoch >= run.config.epochs and (folder / "summary.json").is_file():
+        raise SegzooError(
+            f"{folder} has already been trained for {run.epoch} epochs", "give more with --epochs"
+        )
+    within = f", batch {run.partial.batches} of the next" if run.partial.batches else ""
+    log.info("resuming %s after epoch %d%s", folder, run.epoch, within)
 
 
 def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
@@ -128,6 +165,7 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
             workers=config.workers,
             cache=config.cache,
             pin=device.type == "cuda",
+            skip_bad=config.on_bad_image == "skip",
             ranks=ranks,
         )
         for name, data in (("train", train_data), *eval_data.items())
@@ -146,7 +184,9 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
     }
     metrics = MetricSet(config.metrics, **how, ranks=ranks)
     monitor = _monitor(config, metrics, info)
-    # After whatever is refused at once: counting reads every picture.
+    # After whatever is refused at once: looking takes a moment, and counting reads every picture.
+    if ranks.first:
+        look({"train": train, **batches}, info)
     config = replace(config, loss=with_counted_weights(config.loss, train))
     loss = make_loss(config.loss, **how).to(device)
     model = create_model(
@@ -282,19 +322,27 @@ def _monitor(config: RunConfig, metrics: MetricSet, info: DataInfo) -> str:
     return config.monitor
 
 
-def _resumed_config(folder: Path, settings: dict[str, Any]) -> tuple[RunConfig, Path]:
+def _resumed_config(folder: Path, settings: dict[str, Any], force: bool) -> tuple[RunConfig, Path]:
     """Return the run folder's config with what may differ in a resumed run: mainly the epochs."""
     path = folder / "config.toml"
     if not path.is_file():
         raise SegzooError(f"{folder} is no run folder: it has no config.toml")
-    allowed = {"epochs", "patience", "device", "workers", "cache"}
-    refused = sorted(set(settings) - allowed)
-    if refused:
+    own = make_config(read_config(path))
+    asked = make_config({**read_config(path), **settings})
+    changes = [
+        f"{name.replace('_', '-')}: {getattr(own, name)} -> {getattr(asked, name)}"
+        for name in sorted(set(settings) - HARMLESS)
+        if getattr(own, name) != getattr(asked, name)
+    ]
+    if changes and not force:
         raise SegzooError(
-            f"--resume takes the run's own settings, not {', '.join(refused)}",
-            f"with it may be given: {', '.join(sorted(allowed))}",
+            f"--resume takes the run's own settings; changed are {'; '.join(changes)}",
+            "leave them out, or go on with them by --force; without it may differ "
+            f"{listed(name.replace('_', '-') for name in HARMLESS)}",
         )
-    return make_config({**read_config(path), **settings}), folder
+    for change in changes:
+        log.warning("going on with another setting: %s", change)
+    return asked, folder
 
 
 def _new_folder(config: RunConfig, ranks: Ranks) -> Path:
@@ -324,8 +372,27 @@ def _next_folder(config: RunConfig) -> Path:
     return folder
 
 
+def _left_behind(folder: Path) -> Iterator[Path]:
+    """Yield what is in a folder but for the lock, which a run killed at once leaves."""
+    for path in folder.iterdir():
+        if path == state_folder(folder) and path.is_dir():
+            yield from (inner for inner in path.iterdir() if inner.name != LOCK)
+        else:
+            yield path
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove a run folder in which there is nothing but the lock."""
+    if any(_left_behind(folder)):
+        return
+    (state_folder(folder) / LOCK).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        state_folder(folder).rmdir()
+        folder.rmdir()
+
+
 def _refuse_used(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(_left_behind(folder))):
         raise SegzooError(
             f"the run folder {folder} exists already",
             f"choose another --out, or continue it with --resume {folder}",

@@ -3,30 +3,27 @@
 Shapes: B batch, C channels, K classes, H height, W width.
 """
 
-import contextlib
 import dataclasses
-import math
+import logging
 import time
 from collections.abc import Iterator
 from statistics import mean
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from segzoo.data.batches import Part
-from segzoo.data.sample import Batch
 from segzoo.errors import SegzooError
-from segzoo.evaluate import device_target, memory_format, score
-from segzoo.ranks import one_batch, own_share, summed, told
-from segzoo.train.augment import Draws, augmented
-from segzoo.train.device import autocast
+from segzoo.evaluate import memory_format, score
+from segzoo.ranks import summed, told
+from segzoo.train.finite import FiniteWatch
 from segzoo.train.layers import keep_statistics
 from segzoo.train.notify import Observers
 from segzoo.train.optim import hold_pretrained, pretrained_module, reschedule
-from segzoo.train.run import Run, RunResult, Scores, save_config
+from segzoo.train.run import Partial, Run, RunResult, Scores, save_config
 from segzoo.train.state import StateKeeper
+from segzoo.train.step import Group, take_step
 from segzoo.weights import save_run_weights
+
+log = logging.getLogger("segzoo")
 
 
 def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
@@ -34,8 +31,8 @@ def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
     stopped_early = False
     observers.fit_start(run)
     while run.epoch < run.config.epochs and not stopped_early:
-        start = time.perf_counter()
-        metrics = {"train": train_epoch(run)}
+        start = time.perf_counter() - run.partial.seconds
+        metrics = {"train": train_epoch(run, keeper, start)}
         train_seconds = agreed_seconds(start)
         if run.average:
             run.average.gather()
@@ -51,10 +48,12 @@ def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
                 device=run.device,
                 precision=run.precision,
                 layout=memory_format(run.config.channels_last),
+                watch=lambda: keeper.while_scoring(run),
             )
             if split == run.choosing_split:
                 error = run.eval_metrics.standard_error(run.monitor)
         run.epoch += 1
+        run.partial = Partial()
         seconds = agreed_seconds(start)
         run.seconds += seconds
         record(run, metrics, error, train_seconds, seconds)
@@ -66,7 +65,7 @@ def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
         observers.epoch_end(run, run.epoch, metrics)
         patience = run.config.patience
         stopped_early = 0 < patience <= run.epoch - top_epoch(run)
-        keeper.save(run, last=stopped_early or run.epoch == run.config.epochs)
+        keeper.after_epoch(run, last=stopped_early or run.epoch == run.config.epochs)
     return result_of(run, stopped_early)
 
 
@@ -75,123 +74,66 @@ def agreed_seconds(start: float) -> float:
     return told(time.perf_counter() - start)[0]
 
 
-def train_epoch(run: Run) -> Scores:
-    """Take one pass over the training pictures; return their running loss and scores.
+def train_epoch(run: Run, keeper: StateKeeper, start: float) -> Scores:
+    """Take one pass over the training pictures, or what is left of it; return their running loss
+    and scores. It began, as far as its time is counted, at `start`.
 
     Several ranks step together: what order and augmentation draw is drawn for the batch of all of
     them, and its gradient and loss are those of that batch. What the network itself draws, as in
     dropout, is drawn by each.
     """
-    config, device, ranks = run.config, run.device, run.ranks
-    if ranks.count > 1:
+    config, device, ranks, part = run.config, run.device, run.ranks, run.partial
+    if ranks.count > 1 and not part.batches:
         torch.manual_seed((config.seed * 1_000_003 + run.epoch) * ranks.count + ranks.rank)
-    layout = memory_format(config.channels_last)
-    random = torch.Generator().manual_seed(config.seed * 1_000_003 + run.epoch)
+    if part.random is None:
+        part.random = torch.Generator().manual_seed(config.seed * 1_000_003 + run.epoch)
+    if part.loss is None:
+        part.loss = torch.zeros((), device=device)
     run.model.train()
     hold_pretrained(run.model, run.optimizer, held=run.epoch < config.freeze_epochs)
     if config.freeze_norms and (encoder := pretrained_module(run.model)):
         keep_statistics(encoder)
     run.metrics.start()
-    run.images_done = 0
-    total = torch.zeros((), device=device)
-    for batch, part, is_last_of_step, share in steps(run):
-        images_BCHW = run.preprocess(batch.images_BCHW.to(device, non_blocking=True))
-        target_BHW = device_target(batch.target_BHW, run.info.target, device)
-        draws = Draws(random, part.first, part.total)
-        images_BCHW, target_BHW = augmented(config.augment, images_BCHW, target_BHW, draws)
-        with one_batch(len(batch.keys) / part.total), together(run, is_last_of_step):
-            with autocast(device, run.precision), batch_norm_error():
-                output = run.forward(images_BCHW.contiguous(memory_format=layout), target_BHW)
-            loss, logits_BKHW = loss_of(output, target_BHW, run.loss, config.aux_weight)
-            run.scaler.scale(loss * share).backward()
-        if is_last_of_step:
-            if config.clip_grad > 0:
-                run.scaler.unscale_(run.optimizer)
-                nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_grad)
-            run.scaler.step(run.optimizer)
-            run.scaler.update()
-            run.optimizer.zero_grad(set_to_none=True)
-            if run.steps_per_epoch:
-                run.schedule.step()
-            run.step += 1
-            if run.average:
-                run.average.update(run.model)
-        run.metrics.update(logits_BKHW.detach(), target_BHW)
-        total += loss.detach() * part.total
-        run.images_done += part.total
-    if not run.steps_per_epoch:
+    run.metrics.load_state(part.metrics)
+    run.images_done = part.pictures
+    watch = FiniteWatch(config.on_nonfinite, run.model, device)
+    for group in () if part.trained else steps(run):
+        take_step(run, group, watch)
+        part.seconds = time.perf_counter() - start
+        watch.ask(run.step)
+        keeper.after_step(run, watch)
+    if not run.steps_per_epoch and not part.trained:
         run.schedule.step()
-    # The only place where the host waits for the device.
-    mean_loss = float(summed(total)) / ranks.count / max(run.images_done, 1)
-    return {"loss": finite(mean_loss, run), **run.metrics.compute()}
+    part.trained = True
+    watch.ask(run.step, now=True)
+    report_skipped(watch)
+    # The only place where the host waits for the device, but for what `watch` asks it.
+    mean_loss = float(summed(part.loss)) / ranks.count / max(run.images_done, 1)
+    return {"loss": mean_loss, **run.metrics.compute()}
 
 
-def together(run: Run, is_last_of_step: bool) -> contextlib.AbstractContextManager[None]:
-    """Let ranks average their gradients in the last backward pass of a step alone."""
-    if run.ranks.count > 1 and run.config.shard:
-        run.model.set_requires_gradient_sync(is_last_of_step)  # type: ignore[operator]
-        return contextlib.nullcontext()
-    if run.ranks.count == 1 or is_last_of_step:
-        return contextlib.nullcontext()
-    return run.forward.no_sync()  # type: ignore[operator]
+def report_skipped(watch: FiniteWatch) -> None:
+    """Say which steps were left out."""
+    if watch.skipped:
+        steps_out = "; ".join(f"{step} ({', '.join(keys)})" for step, keys in watch.skipped[:5])
+        log.warning(
+            "%d steps left out, whose loss or gradient was not finite: %s%s",
+            len(watch.skipped),
+            steps_out,
+            "; ..." if len(watch.skipped) > 5 else "",
+        )
 
 
-def steps(run: Run) -> Iterator[tuple[Batch, Part, bool, float]]:
-    """Yield (batch, its part, whether an optimizer step follows, its share of that step's loss)."""
-    group: list[tuple[Batch, Part]] = []
-    for batch in run.train.with_parts(run.epoch):
+def steps(run: Run) -> Iterator[Group]:
+    """Yield the batches that each optimizer step takes together, those done before left out."""
+    group: Group = []
+    for batch in run.train.with_parts(run.epoch, run.partial.batches):
         group.append(batch)
         if len(group) == run.config.accumulate:
-            yield from shares(group)
+            yield group
             group = []
-    yield from shares(group)
-
-
-def shares(group: list[tuple[Batch, Part]]) -> Iterator[tuple[Batch, Part, bool, float]]:
-    """Weigh the batches of one optimizer step by their pictures, so that each picture counts 1."""
-    pictures = sum(part.total for _, part in group)
-    for index, (batch, part) in enumerate(group):
-        yield batch, part, index == len(group) - 1, part.total / pictures
-
-
-def loss_of(
-    output: Any, target_BHW: Tensor, loss: nn.Module, aux_weight: float
-) -> tuple[Tensor, Tensor]:
-    """Return (scalar loss, logits_BKHW) of a model's training output, a tensor or a dict."""
-    if not isinstance(output, dict):
-        return loss(output, target_BHW), output
-    if "loss" in output:
-        return own_share() * output["loss"], output["out"]
-    value = loss(output["out"], target_BHW)
-    if "aux" in output:
-        value = value + aux_weight * loss(output["aux"], target_BHW)
-    return value, output["out"]
-
-
-def finite(loss: float, run: Run) -> float:
-    """Return the epoch's loss, or raise SegzooError when the training has diverged."""
-    if math.isfinite(loss):
-        return loss
-    raise SegzooError(
-        f"the loss became {loss} in epoch {run.epoch + 1}",
-        f"lower --lr (now {run.config.lr:g}), set --clip-grad, or use --precision fp32; the best "
-        f"weights so far are in {run.folder}",
-    )
-
-
-@contextlib.contextmanager
-def batch_norm_error() -> Iterator[None]:
-    """Explain torch's complaint about a batch norm that sees a single value per channel."""
-    try:
-        yield
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise SegzooError(
-            "a batch norm sees one value per channel: a batch of one picture, and a size that is "
-            "the network's stride",
-            "use a larger --size, or a --batch-size that leaves no batch of one",
-        ) from error
+    if group:
+        yield group
 
 
 def to_be_kept(run: Run) -> bool:

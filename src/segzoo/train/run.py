@@ -31,6 +31,29 @@ def save_config(folder: Path, config: RunConfig) -> None:
     write_bytes(folder / "config.toml", config_toml(path_free).encode())
 
 
+@dataclass
+class Partial:
+    """What has been done of an epoch that is not finished.
+
+    `loss` is its sum over this rank's pictures, times the ranks; `random` is what augmentation
+    draws from; `trained` says that only the scores are missing. `metrics` is what the training
+    scores had added up when the epoch was left, of one that is resumed.
+    """
+
+    batches: int = 0
+    pictures: int = 0
+    seconds: float = 0.0
+    trained: bool = False
+    loss: torch.Tensor | None = None
+    random: torch.Generator | None = None
+    metrics: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the plain values, for JSON."""
+        names = ("batches", "pictures", "seconds", "trained")
+        return {name: getattr(self, name) for name in names}
+
+
 @dataclass(eq=False)
 class Run:
     """One training, set up. `history` has a record per finished epoch, `folder` the files."""
@@ -62,6 +85,9 @@ class Run:
     epoch: int = 0
     step: int = 0
     steps_per_epoch: int = 0  # 0: a stream, which does not say
+    partial: Partial = field(default_factory=Partial)
+    pieces: int = 1  # in which a batch goes through a device with little memory
+    generation: int = 0  # of the resume state saved last
     images_done: int = 0  # of the present epoch, by all ranks; what a progress bar reads
     seconds: float = 0.0
     monitor: str = ""
@@ -94,7 +120,8 @@ class Run:
 class RunResult:
     """The outcome of a training; `scores` are those of the best epoch, by split.
 
-    `observer_errors` says of each of the `disabled_observers` what it raised, and where.
+    `observer_errors` says of each of the `disabled_observers` what it raised, and where;
+    `left_out` what was wrong with pictures that could not be read.
     """
 
     folder: Path
@@ -115,6 +142,7 @@ class RunResult:
     precision: str
     disabled_observers: tuple[str, ...] = ()
     observer_errors: dict[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -1,63 +1,138 @@
-"""Resume state: everything a training needs to go on, in one safetensors file, no pickle.
+"""Resume state: everything a training needs to go on, to the bit, without pickle.
 
-``last/state.safetensors`` holds tensors by path (model/..., average/..., optimizer/0/exp_avg, ...)
-and, as JSON in its header, the plain values: settings, counters, history and Python's and numpy's
-random states. It is saved after an epoch, atomically, so that a kill leaves the previous one.
+``last/`` holds two generations, written in turn, each of two files::
+
+    state-a.safetensors   tensors by path: model/..., average/..., optimizer/0/exp_avg, random/...
+    state-a.json          plain values: counters, history, settings, and checksums of both files
+
+A generation is written beside the other one, tensors first, each file synced and renamed. So a kill
+at any moment leaves one that is whole, and a damaged one is found out by its checksums.
 """
 
+import hashlib
 import json
+import logging
 import random
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from segzoo.errors import SegzooError
-from segzoo.ranks import told
-from segzoo.store import atomic
+from segzoo.ranks import summed, told
+from segzoo.store import atomic, write_bytes
+from segzoo.tensors import write_tensors
+from segzoo.train.finite import FiniteWatch
 from segzoo.train.grouped import keep_grouped_fp32
-from segzoo.train.run import Run
+from segzoo.train.run import Partial, Run
 from segzoo.train.sharding import spread_as, whole
+from segzoo.train.stopping import Wish, stopped
 
-STATE_VERSION = 1
+log = logging.getLogger("segzoo")
+
+STATE_VERSION = 2
+SLOTS = ("a", "b")
+RESTORED = (
+    *("epoch", "step", "pieces", "seconds"),
+    *("best_epoch", "best_score", "history", "grouped_fp32"),
+)
 MOST_TIME_SAVING = 0.1
 
 
-def state_path(folder: Path) -> Path:
-    """Return where a run folder keeps its resume state."""
-    return folder / "last" / "state.safetensors"
-
-
 class StateKeeper:
-    """Saves the state after an epoch, unless that would take over a tenth of the time."""
+    """Saves the state: after epochs, unless that would take over a tenth of the time, and within
+    them every `minutes`.
 
-    def __init__(self) -> None:
+    The first rank decides, and writes.
+    """
+
+    def __init__(self, minutes: float, wish: Wish | None = None) -> None:
+        self.minutes = minutes
+        self.wish = Wish() if wish is None else wish
         self._cost = 0.0
         self._saved_at = time.monotonic()
 
-    def save(self, run: Run, *, last: bool) -> None:
-        """Save now if the last save was long enough ago, and always at the `last` epoch.
+    def after_epoch(self, run: Run, *, last: bool) -> None:
+        """Save now if the last save was long enough ago, and always at the `last` epoch."""
+        since = time.monotonic() - self._saved_at
+        due = last or since * MOST_TIME_SAVING >= self._cost
+        said = told([due, self.wish.signal])
+        wish = max(number for _, number in said)
+        if said[0][0] or wish:
+            self.save(run)
+        if wish and not last:
+            raise stopped(wish, f"after epoch {run.epoch}", str(run.folder))
 
-        The first rank decides, and writes.
+    def after_step(self, run: Run, watch: FiniteWatch) -> None:
+        """Save now if the last save was `minutes` ago, or if somebody wants the training to end.
+
+        Raises StoppedError then.
         """
-        start = time.monotonic()
-        due = last or (start - self._saved_at) * MOST_TIME_SAVING >= self._cost
-        if not told(due)[0]:
+        if run.ranks.count > 1 and run.step % STEPS_TO_AGREE:
             return
+        due = 0 < 60 * self.minutes <= time.monotonic() - self._saved_at
+        said = told([due, self.wish.signal])
+        wish = max(number for _, number in said)
+        if said[0][0] or wish:
+            watch.ask(run.step, now=True)
+            self.save(run)
+        if wish:
+            raise stopped(wish, f"in epoch {run.epoch + 1}, after step {run.step}", str(run.folder))
+
+    def while_scoring(self, run: Run) -> None:
+        """Save the state before the scores, if somebody wants the training to end.
+
+        Ranks score differently many batches, and hear it afterwards.
+        """
+        if self.wish.signal and run.ranks.count == 1:
+            self.save(run)
+            where = f"in the scoring of epoch {run.epoch + 1}"
+            raise stopped(self.wish.signal, where, str(run.folder))
+
+    def save(self, run: Run) -> None:
+        """Save now."""
+        start = time.monotonic()
         save_state(run)
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - start
 
 
+STEPS_TO_AGREE = 10
+"""Ranks ask the first one after so many steps whether to save: asking is a message to all."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A generation's plain values, and where it is."""
+
+    path: Path  # of its JSON
+    generation: int
+    values: dict[str, Any]
+    tensors: dict[str, Any]  # name, bytes and blake2b of the tensors' file
+
+
+def state_folder(folder: Path) -> Path:
+    """Return where a run folder keeps its resume state."""
+    return folder / "last"
+
+
+def has_state(folder: Path) -> bool:
+    """Whether a run folder has anything to resume from."""
+    return any(_json_path(folder, slot).is_file() for slot in SLOTS)
+
+
+def _json_path(folder: Path, slot: str) -> Path:
+    return state_folder(folder) / f"state-{slot}.json"
+
+
 def save_state(run: Run) -> None:
-    """Write the run's state atomically. All ranks take part, and the first one writes."""
-    if not (run.ranks.first or run.config.shard):
-        return
+    """Write the run's state as its next generation. All ranks take part, the first one writes."""
+    randoms = told(torch.get_rng_state().tolist()) if run.ranks.count > 1 else []
     tensors = {f"model/{k}": v for k, v in run.model.state_dict().items()}
     if run.average:
         tensors |= {f"average/{k}": v for k, v in run.average.weights.items()}
@@ -69,22 +144,32 @@ def save_state(run: Run) -> None:
                 tensors[f"optimizer/{index}/{name}"] = value
             else:
                 scalars.setdefault(str(index), {})[name] = value
-    tensors = whole(tensors)
+    tensors = whole(tensors) if run.config.shard else tensors
+    metrics = run.metrics.state() if run.partial.batches else {}
+    loss = None if run.partial.loss is None else summed(run.partial.loss)
     if not run.ranks.first:
         return
+    tensors |= {f"metrics/{name}": value for name, value in metrics.items()}
     tensors["random/cpu"] = torch.get_rng_state()
+    for rank, state in enumerate(randoms):
+        tensors[f"random/rank{rank}"] = torch.tensor(state, dtype=torch.uint8)
     if run.device.type == "cuda":
         tensors["random/cuda"] = torch.cuda.get_rng_state(run.device)
+    if run.partial.random is not None:
+        tensors["random/augment"] = run.partial.random.get_state()
+    if loss is not None:
+        tensors["partial/loss"] = loss
     python = random.getstate()
-    numpy = np.random.get_state(legacy=False)
     values = {
-        "version": STATE_VERSION,
         "epoch": run.epoch,
         "step": run.step,
+        "pieces": run.pieces,
         "seconds": run.seconds,
+        "partial": run.partial.plain(),
         "best_epoch": run.best_epoch,
         "best_score": run.best_score,
         "history": run.history,
+        "fingerprint": run.fingerprint,
         "average_updates": run.average.updates if run.average else 0,
         "optimizer_groups": [_plain(group) for group in optimizer["param_groups"]],
         "optimizer_scalars": scalars,
@@ -92,20 +177,103 @@ def save_state(run: Run) -> None:
         "scaler": run.scaler.state_dict(),
         "grouped_fp32": run.grouped_fp32,
         "random_python": [python[0], list(python[1]), python[2]],
-        "random_numpy": _plain_numpy(numpy),
+        "random_numpy": _plain_numpy(np.random.get_state(legacy=False)),
     }
+    run.generation += 1
+    json_path = _json_path(run.folder, SLOTS[run.generation % 2])
+    path = json_path.with_suffix(".safetensors")
     own = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    with atomic(state_path(run.folder)) as temporary:
-        save_file(own, temporary, metadata={"segzoo_state": json.dumps(values)})
+    with atomic(path) as temporary:
+        write_tensors(temporary, own)
+        told_of = {
+            "name": path.name,
+            "bytes": temporary.stat().st_size,
+            "blake2b": _hash(temporary),
+        }
+    state = {
+        "version": STATE_VERSION,
+        "generation": run.generation,
+        "tensors": told_of,
+        "values": values,
+    }
+    write_bytes(json_path, _signed(state))
 
 
-def load_state(run: Run, folder: Path) -> None:
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def _signed(state: dict[str, Any]) -> bytes:
+    """Return the one way to write a state with its checksum."""
+    text = json.dumps(state, sort_keys=True, separators=(",", ":"))
+    return b'{"blake2b":"%b","state":%b}\n' % (
+        hashlib.blake2b(text.encode()).hexdigest().encode(),
+        text.encode(),
+    )
+
+
+def read_generations(folder: Path) -> list[Saved]:
+    """Return the generations of a run folder whose values are whole, the newest first.
+
+    Raises SegzooError where there is none; a damaged one beside another is named in the log.
+    """
+    found: list[Saved] = []
+    faults: list[str] = []
+    for slot in SLOTS:
+        path = _json_path(folder, slot)
+        try:
+            found.append(_read_json(path))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            faults.append(f"{path} is damaged: {error}")
+    for fault in faults:
+        log.warning("%s", fault)
+    if not found:
+        raise SegzooError(
+            faults[0] if faults else f"nothing to resume: {folder} has no state in `last`",
+            "give a run folder whose training was stopped; best.safetensors has its best weights",
+        )
+    return sorted(found, key=lambda saved: -saved.generation)
+
+
+def _read_json(path: Path) -> Saved:
+    data = path.read_bytes()
+    state = json.loads(data)["state"]
+    if data != _signed(state):
+        raise ValueError("its checksum differs")
+    if state["version"] != STATE_VERSION:
+        raise ValueError(f"it has state version {state['version']}, not {STATE_VERSION}")
+    return Saved(path, state["generation"], state["values"], state["tensors"])
+
+
+def _read_tensors(saved: Saved) -> dict[str, Tensor]:
+    """Read a generation's tensors; raise ValueError where they are not those that were written."""
+    path = saved.path.with_name(saved.tensors["name"])
+    try:
+        if path.stat().st_size != saved.tensors["bytes"] or _hash(path) != saved.tensors["blake2b"]:
+            raise ValueError(f"{path} is damaged: its checksum differs")
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def load_state(run: Run, folder: Path, *, force: bool = False) -> None:
     """Bring a freshly prepared run to where the state in `folder` left off.
 
-    Raises SegzooError for a missing or damaged state, or one of another model or optimizer.
+    The newest generation that is whole is taken. Raises SegzooError where none is, for one of
+    another model or optimizer, and unless `force` says so for one of other pictures.
     """
-    path = state_path(folder)
-    values, tensors = _read(path)
+    saved, tensors = _newest(folder)
+    values = saved.values
+    if values["fingerprint"] != run.fingerprint and not force:
+        raise SegzooError(
+            f"{run.info.identity} has other pictures, classes or options than when {folder} was "
+            "left",
+            "bring them back, or go on with these by --force",
+        )
     try:
         like = run.model.state_dict()
         known = _below(tensors, "model/").items()
@@ -117,17 +285,25 @@ def load_state(run: Run, folder: Path) -> None:
         _match_layout(run.optimizer)
     except (RuntimeError, ValueError, KeyError) as error:
         raise SegzooError(
-            f"{path} does not fit this model and optimizer: {str(error).splitlines()[0]}",
+            f"{saved.path} does not fit this model and optimizer: {str(error).splitlines()[0]}",
             "resume with the run's own settings",
         ) from error
     run.schedule.load_state_dict(values["schedule"])
     run.scaler.load_state_dict(values["scaler"])
-    for name in ("epoch", "step", "seconds", "best_epoch", "best_score", "history", "grouped_fp32"):
+    for name in RESTORED:
         setattr(run, name, values[name])
     # It was measured; what is measured again may come out otherwise.
     for model in {run.model, run.deployed}:
         keep_grouped_fp32(model, run.grouped_fp32)
-    torch.set_rng_state(tensors["random/cpu"])
+    run.generation = saved.generation
+    run.partial = Partial(**values["partial"], metrics=_below(tensors, "metrics/"))
+    if "random/augment" in tensors:
+        run.partial.random = torch.Generator()
+        run.partial.random.set_state(tensors["random/augment"])
+    if "partial/loss" in tensors and run.ranks.first:
+        run.partial.loss = tensors["partial/loss"].to(run.device)
+    own = f"random/rank{run.ranks.rank}"
+    torch.set_rng_state(tensors[own if own in tensors else "random/cpu"])
     if run.device.type == "cuda" and "random/cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random/cuda"], run.device)
     version, internal, gauss = values["random_python"]
@@ -137,18 +313,15 @@ def load_state(run: Run, folder: Path) -> None:
     np.random.set_state(numpy)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if not path.is_file():
-        raise SegzooError(f"nothing to resume: {path} is not there", "give a run folder")
-    try:
-        with safe_open(path, framework="pt") as file:
-            values = json.loads((file.metadata() or {})["segzoo_state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-        raise SegzooError(f"{path} is damaged or no resume state: {error}") from error
-    if values.get("version") != STATE_VERSION:
-        raise SegzooError(f"{path} has state version {values.get('version')}, not {STATE_VERSION}")
-    return values, tensors
+def _newest(folder: Path) -> tuple[Saved, dict[str, Tensor]]:
+    faults: list[str] = []
+    for saved in read_generations(folder):
+        try:
+            return saved, _read_tensors(saved)
+        except ValueError as error:
+            faults.append(str(error))
+            log.warning("%s; the generation before it is taken, if that is whole", error)
+    raise SegzooError(faults[0], "best.safetensors has the run's best weights")
 
 
 def _optimizer_state(values: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -1,0 +1,175 @@
+"""What ends a training from outside: said in a line, with the run to be gone on with."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from segzoo import SegzooError, fit, tensors
+
+TINY = {
+    "model": "linknet", "data": "hk", "size": 32, "epochs": 3, "batch_size": 2, "workers": 0,
+    "model_options": {"width": 4}, "precision": "fp32", "progress": False, "device": "cpu",
+}  # fmt: skip
+
+
+def train(root, out, **changes):
+    return fit(**{**TINY, "root": str(root), "out": str(out), **changes})
+
+
+def assert_same_weights(one, two):
+    first, second = (load_file(folder / "best.safetensors") for folder in (one, two))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+class At:
+    """An observer that does something at the end of an epoch."""
+
+    def __init__(self, epoch, call):
+        self.at, self.call = epoch, call
+
+    def segzoo_epoch_end(self, epoch):
+        if epoch == self.at:
+            self.call()
+
+
+def can_mount():
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"], capture_output=True
+    )
+    return done.returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare, of Linux")
+def test_a_disk_that_becomes_full_or_read_only(hk_root, tmp_path):
+    if not can_mount():
+        pytest.skip("this user may not mount a small disk")
+    (tmp_path / "disk").mkdir()
+    script = Path(__file__).with_name("on_small_disk.py")
+    words = [tmp_path / "disk", hk_root, tmp_path]
+    done = subprocess.run(
+        ["unshare", "-rm", sys.executable, str(script), *map(str, words)],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    for way, reason in (
+        ("full", "No space left on device"),
+        ("read-only", "Permission denied"),
+    ):
+        said = [line for line in done.stdout.splitlines() if line.startswith(f"{way}: ")]
+        assert said[0].startswith(f"{way}: cannot write {tmp_path / 'disk' / way / 'last'}/state-")
+        assert said[0].endswith(reason)
+        assert said[1:] == [f"{way}: the same weights", f"{way}: 4 epochs told of"]
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_training(hk_root, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SegzooError, match=r"cannot write .*file/run.*: Not a directory"):
+        train(hk_root, tmp_path / "file" / "run")
+
+
+def test_a_root_that_is_lost_on_the_way(hk_root, tmp_path):
+    train(hk_root, tmp_path / "a", cache="none")
+    away = hk_root.with_name("away")
+    lost = At(1, lambda: hk_root.rename(away))
+    with pytest.raises(SegzooError, match=rf"{hk_root}/training/\d+\.png.*"):
+        train(hk_root, tmp_path / "b", cache="none", observers=[lost])
+    with pytest.raises(SegzooError, match=str(hk_root)):
+        fit(resume=tmp_path / "b", progress=False)
+    away.rename(hk_root)
+    fit(resume=tmp_path / "b", progress=False)
+    assert_same_weights(tmp_path / "a", tmp_path / "b")
+
+
+DATA = """
+from segzoo import DatasetSpec
+def segzoo_datasets():
+    return [DatasetSpec(name="fragile", summary="d", build="acme.data:build")]
+"""
+DATA_CODE = """
+import os, signal
+from pathlib import Path
+import torch
+class Fragile:
+    classes = ("a", "b")
+    def __init__(self, root):
+        self.root = Path(root)
+        self.keys = [str(i) for i in range(12)]
+    def __len__(self):
+        return 12
+    def __getitem__(self, index):
+        if index == 7 and (self.root / "kill").is_file():
+            os.kill(os.getpid(), signal.SIGKILL)
+        if index == 7 and (self.root / "raise").is_file():
+            raise ZeroDivisionError("seven")
+        image = torch.arange(3 * 32 * 32, dtype=torch.uint8).reshape(3, 32, 32) + index
+        return image, (image[0] > 100).to(torch.uint8), self.keys[index]
+def build(*, root, split, options):
+    from segzoo import MissingSplitError
+    if split == "val":
+        raise MissingSplitError("none")
+    return Fragile(root)
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("kill", r"a process that reads pictures has died: DataLoader worker .*"),
+        ("raise", r"acme/fragile, sample 7: ZeroDivisionError: seven \(in data\.py, line 16\)"),
+    ],
+)
+def test_a_worker_that_dies_or_raises(install, tmp_path, fault, message):
+    install("acme", DATA, name="fragile", files={"data.py": DATA_CODE})
+    how = {"data": "acme/fragile", "workers": 2, "cache": "none"}
+    train(tmp_path, tmp_path / "a", **how)
+    with pytest.raises(SegzooError, match=message):
+        train(
+            tmp_path, tmp_path / "b", **how, observers=[At(1, lambda: (tmp_path / fault).touch())]
+        )
+    (tmp_path / fault).unlink()
+    fit(resume=tmp_path / "b", progress=False)
+    assert_same_weights(tmp_path / "a", tmp_path / "b")
+
+
+def test_an_observer_that_raises_leaves_the_run_as_it_is(hk_root, tmp_path, caplog):
+    train(hk_root, tmp_path / "a")
+
+    def fail():
+        raise RuntimeError("out of ink")
+
+    result = train(hk_root, tmp_path / "b", epochs=2, observers=[At(1, fail)])
+    assert "observer At (observers[0]) raised RuntimeError: out of ink" in caplog.text
+    assert list(result.observer_errors) == ["At (observers[0])"]
+    # Two epochs of three have another schedule than three, so the whole run is gone on with.
+    again = train(hk_root, tmp_path / "c", observers=[At(2, fail)])
+    assert again.observer_errors
+    assert_same_weights(tmp_path / "a", tmp_path / "c")
+    assert fit(resume=tmp_path / "c", epochs=4, progress=False).epochs == 4
+
+
+def test_sigterm_in_the_middle_of_writing_is_heard_afterwards(hk_root, tmp_path, monkeypatch):
+    train(hk_root, tmp_path / "a")
+    real = tensors.write_tensors
+
+    heard = []
+
+    def write_tensors(path, values, metadata=None):
+        if not heard:  # A second one would end the process.
+            os.kill(os.getpid(), signal.SIGTERM)
+        heard.append(path)
+        real(path, values, metadata)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("segzoo.train.state.write_tensors", write_tensors)
+        with pytest.raises(SegzooError, match="stopped by SIGTERM .*; the state is saved"):
+            train(hk_root, tmp_path / "b")
+    fit(resume=tmp_path / "b", progress=False)
+    assert_same_weights(tmp_path / "a", tmp_path / "b")
