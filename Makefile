@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PLUGINS := $(sort $(wildcard plugins/segzoo-*))
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS))
 
-.PHONY: install demo test lint docs bench clean
+.PHONY: install demo test lint docs bench faults clean
 
 install: $(STAMP)
 
@@ -44,6 +44,10 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/prediction.py
 	$(BIN)/python benchmarks/growth.py
+
+faults: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[faults]'
+	$(BIN)/python benchmarks/faults.py
 
 clean:
 	rm -rf demo runs $(VENV)
