@@ -60,7 +60,7 @@ class FiniteWatch:
         self.skipped.append((step, self._pictures[-1][1]))
         self._in_a_row += 1
         if self._in_a_row > MOST_SKIPPED:
-            raise self._diverged(step)
+            raise self.diverged(step)
         return True
 
     def ask(self, step: int, *, now: bool = False) -> None:
@@ -70,9 +70,10 @@ class FiniteWatch:
             return
         bad = int(self._first_bad)
         if bad >= 0:
-            raise self._diverged(bad)
+            raise self.diverged(bad)
 
-    def _diverged(self, step: int) -> SegzooError:
+    def diverged(self, step: int) -> SegzooError:
+        """Return the error for a bad step, with its pictures if they are remembered."""
         pictures = next((keys for at, keys in self._pictures if at == step), [])
         shown = ", ".join(pictures[:8]) + (" ..." if len(pictures) > 8 else "")
         return SegzooError(

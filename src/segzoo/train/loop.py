@@ -97,8 +97,10 @@ def train_epoch(run: Run, keeper: StateKeeper, start: float) -> Scores:
     run.metrics.load_state(part.metrics)
     run.images_done = part.pictures
     watch = FiniteWatch(config.on_nonfinite, run.model, device)
+    taken = 0
     for group in () if part.trained else steps(run):
         take_step(run, group, watch)
+        taken += 1
         part.seconds = time.perf_counter() - start
         watch.ask(run.step)
         keeper.after_step(run, watch)
@@ -106,14 +108,16 @@ def train_epoch(run: Run, keeper: StateKeeper, start: float) -> Scores:
         run.schedule.step()
     part.trained = True
     watch.ask(run.step, now=True)
-    report_skipped(watch)
+    report_skipped(watch, taken)
     # The only place where the host waits for the device, but for what `watch` asks it.
     mean_loss = float(summed(part.loss)) / ranks.count / max(run.images_done, 1)
     return {"loss": mean_loss, **run.metrics.compute()}
 
 
-def report_skipped(watch: FiniteWatch) -> None:
-    """Say which steps were left out."""
+def report_skipped(watch: FiniteWatch, taken: int) -> None:
+    """Say which of the steps `taken` were left out; raise SegzooError where all of them were."""
+    if taken and len(watch.skipped) == taken:
+        raise watch.diverged(watch.skipped[0][0])
     if watch.skipped:
         steps_out = "; ".join(f"{step} ({', '.join(keys)})" for step, keys in watch.skipped[:5])
         log.warning(

@@ -1,0 +1,118 @@
+"""What a training does about losses that are not finite, broken pictures and too little memory."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from segzoo import SegzooError, fit
+from segzoo.train import step
+
+TINY = {
+    "model": "unet", "data": "hk", "size": 32, "epochs": 2, "batch_size": 4, "workers": 0,
+    "model_options": {"width": 4, "depth": 2}, "precision": "fp32", "progress": False,
+    "device": "cpu", "augment": "none",
+}  # fmt: skip
+
+
+def train(root, out, **changes):
+    return fit(**{**TINY, "root": str(root), "out": str(out), **changes})
+
+
+def spoil_loss(monkeypatch, wrong):
+    """Let the loss of the steps for which `wrong` says so be no number."""
+    real, calls = step.loss_of, []
+
+    def loss_of(output, target, loss, weight):
+        calls.append(1)
+        value, logits = real(output, target, loss, weight)
+        return (value * float("nan") if wrong(len(calls)) else value), logits
+
+    monkeypatch.setattr(step, "loss_of", loss_of)
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_its_pictures(
+    hk_root, tmp_path, monkeypatch
+):
+    whole = train(hk_root, tmp_path / "a")
+    with monkeypatch.context() as patch:
+        spoil_loss(patch, lambda call: call == 4)
+        with pytest.raises(
+            SegzooError, match=r"not finite in step 4, with the pictures \d{5}.*\n.*--on-nonfinite"
+        ):
+            train(hk_root, tmp_path / "b")
+    again = fit(resume=tmp_path / "b", progress=False)
+    assert again.scores == whole.scores
+
+
+def test_such_a_step_is_left_out_and_said(hk_root, tmp_path, monkeypatch, caplog):
+    spoil_loss(monkeypatch, lambda call: call == 2)
+    result = train(hk_root, tmp_path / "a", on_nonfinite="skip", model="linknet", model_options={})
+    assert "1 steps left out, whose loss or gradient was not finite: 2 (0" in caplog.text
+    assert all(
+        torch.isfinite(v).all() for v in load_file(result.weights).values() if v.is_floating_point()
+    )
+    lines = (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["train"]["loss"] > 0
+
+
+def test_a_training_that_only_leaves_steps_out_has_diverged(hk_root, tmp_path, monkeypatch):
+    spoil_loss(monkeypatch, lambda call: call > 1)
+    with pytest.raises(SegzooError, match="not finite in step"):
+        train(hk_root, tmp_path / "a", on_nonfinite="skip")
+
+
+def test_a_picture_that_breaks_on_the_way_is_left_out_or_ends_the_training(
+    hk_root, tmp_path, caplog
+):
+    picture = hk_root / "training" / "00004.png"
+    sound = picture.read_bytes()
+
+    class Break:
+        def segzoo_epoch_end(self, epoch):
+            if epoch == 1:
+                picture.write_bytes(sound[:500])
+
+    with pytest.raises(SegzooError, match=r"00004\.png cannot be read"):
+        train(hk_root, tmp_path / "a", cache="none", observers=[Break()])
+    picture.write_bytes(sound)
+    result = train(hk_root, tmp_path / "b", cache="none", observers=[Break()], on_bad_image="skip")
+    assert result.epochs == 2
+    assert len(result.left_out) == 1
+    assert "00004.png" in result.left_out[0]
+    summary = json.loads((tmp_path / "b" / "summary.json").read_text())
+    assert summary["left_out"] == list(result.left_out)
+    assert "1 pictures could not be read and were left out" in caplog.text
+
+
+def little_memory(monkeypatch, most):
+    """Let a device take at most so many pictures at once."""
+    real = step.loss_of
+
+    def loss_of(output, target, loss, weight):
+        if len(target) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(output, target, loss, weight)
+
+    monkeypatch.setattr(step, "loss_of", loss_of)
+
+
+@pytest.mark.parametrize("augment", ["none", "strong"])
+def test_a_batch_too_large_goes_through_in_pieces(hk_root, tmp_path, monkeypatch, caplog, augment):
+    how = {"loss": "ce", "augment": augment, "optimizer": "sgd", "ema": 0.0}
+    whole = train(hk_root, tmp_path / "a", **how)
+    little_memory(monkeypatch, 2)
+    pieces = train(hk_root, tmp_path / "b", **how)
+    assert "out of memory with a batch of 4: going on with it in 2 pieces" in caplog.text
+    one, two = load_file(whole.weights), load_file(pieces.weights)
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)
+    for split, scores in whole.scores.items():
+        assert pieces.scores[split] == pytest.approx(scores, abs=1e-4)
+
+
+def test_too_little_for_a_single_picture_is_said(hk_root, tmp_path, monkeypatch):
+    little_memory(monkeypatch, 0)
+    with pytest.raises(SegzooError, match="out of memory with one picture of 32x32 at once"):
+        train(hk_root, tmp_path / "a")
