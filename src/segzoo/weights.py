@@ -209,12 +209,8 @@ def load_model(path: str | Path) -> tuple[SegmentationModel, WeightsInfo]:
         raise unlike(reason)
     tensors = _tensors(Path(path))
     try:
-        if model is not None and _same_types(model, tensors):
-            model.network.load_state_dict(tensors, assign=True)
-        if model is None or not _is_real(model):
-            # What is not saved has to be made by the network itself.
-            model = build()
-            model.network.load_state_dict(tensors)
+        model = build()  # Once more, for what is not saved has to be made by the network itself.
+        model.network.load_state_dict(tensors)
     except RuntimeError as error:
         reason = (str(error).splitlines()[1:2] or [str(error)])[0].strip()[:300]
         raise unlike(reason) from error
@@ -229,10 +225,8 @@ def _outlined(build: Callable[[], SegmentationModel]) -> SegmentationModel | Non
     try:
         with torch.device("meta"):
             return build()
-    except SegzooError:
-        raise
     except Exception:
-        return None
+        return None  # If something is wrong with the network, building it says so.
 
 
 def _difference(model: SegmentationModel, header: Header) -> str:
@@ -246,16 +240,6 @@ def _difference(model: SegmentationModel, header: Header) -> str:
         if wanted[name] != header.shapes[name]:
             return f"`{name}` is {list(header.shapes[name])}, not {list(wanted[name])}"
     return ""
-
-
-def _same_types(model: SegmentationModel, tensors: dict[str, Tensor]) -> bool:
-    own = model.network.state_dict()
-    return all(own[name].dtype == value.dtype for name, value in tensors.items())
-
-
-def _is_real(model: SegmentationModel) -> bool:
-    tensors = (*model.parameters(), *model.buffers())
-    return not any(tensor.is_meta for tensor in tensors)
 
 
 def _header(path: Path) -> Header:

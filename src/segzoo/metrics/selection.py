@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segzoo.errors import SegzooError
 from segzoo.metrics.pictures import PictureScores
-from segzoo.metrics.resampling import ScoresOf, defined, intervals, standard_errors
+from segzoo.metrics.resampling import ScoresOf, defined, intervals, standard_errors, sum_type
 from segzoo.options import make_options
 from segzoo.plugins import get_registry
 from segzoo.ranks import ALONE, Ranks, gathered, in_their_order
@@ -137,7 +137,7 @@ class MetricSet:
     def _keep(self, identity: str, sums_BS: Tensor) -> None:
         if self.each:
             self._sums_BS.setdefault(identity, []).append(sums_BS)
-        sums_S = sums_BS.sum(0)
+        sums_S = sums_BS.sum(0, dtype=sum_type(sums_BS.device))
         known_S = self._totals_S.get(identity)
         known_S = torch.zeros_like(sums_S) if known_S is None else known_S.to(sums_S.device)
         self._totals_S[identity] = known_S + sums_S
