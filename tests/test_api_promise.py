@@ -15,7 +15,7 @@ from segzoo.data.splits import carve
 from segzoo.entrypoints import GROUP
 from segzoo.specs import KINDS
 from segzoo.testing import Conformance
-from segzoo.weights import FORMAT_VERSION, WeightsInfo
+from segzoo.weights_info import FORMAT_VERSION, WeightsInfo
 
 PROMISE = (DOCS / "api-promise.md").read_text(encoding="utf-8")
 REQUIRED = inspect.Parameter.empty

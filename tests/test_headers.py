@@ -95,9 +95,15 @@ def changed_info(weights, path, **changes):
     ("changes", "message"),
     [
         ({"in_channels": 10**9}, "description is damaged"),
-        ({"in_channels": 4000}, "does not hold the weights"),
+        (
+            {"in_channels": 4000, "mean": [0.5] * 4000, "std": [0.5] * 4000},
+            "does not hold the weights",
+        ),
         ({"options": {"width": 10**6}}, "does not hold the weights"),
-        ({"classes": ["a"] * 50_000}, "does not hold the weights"),
+        (
+            {"classes": ["a"] * 50_000, "palette": [[0, 0, 0]] * 50_000},
+            "does not hold the weights",
+        ),
         ({"size": [10**9, 10**9]}, "description is damaged"),
         ({"mean": [float("inf")] * 3}, "description is damaged"),
         ({"identity": "os/system"}, "is not installed"),
@@ -108,6 +114,100 @@ def test_what_a_description_asks_for_takes_no_memory(weights, tmp_path, changes,
     with pytest.raises(SegzooError, match=message) as caught:
         load_model(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("outlined", [True, False])
+def test_networks_that_need_values_are_not_built_larger_than_their_file(
+    weights, tmp_path, monkeypatch, outlined
+):
+    path = changed_info(weights, tmp_path / "x.safetensors", options={"width": 10**5})
+    if not outlined:
+        monkeypatch.setattr("segzoo.weights._outlined", lambda build: None)
+    with pytest.raises(SegzooError, match=rf"{path}.*the file's are far smaller" if not outlined
+                       else f"{path} does not hold the weights"):  # fmt: skip
+        load_model(path)
+
+
+SENSELESS = {
+    "model": [5, {}, {"identity": "segzoo-linknet/linknet"}],
+    "identity": ["x", "../x", "a b/c", "evil; rm -rf ~/x", "a/b/c", "\x1b[2J/x", 5],
+    "version": [5, "\x1b[2J"],
+    "options": [5, [], {"width": [4]}, {"width": float("1e300")}, {"width": {"a": 4}}],
+    "in_channels": [0, -1, "3", 3.0, True, None, 10**400],
+    "classes": [[], "ab", [1, 2], ["a", "\x1b[31mb"], ["a", "\ud800"], {"a": 1}, ["a"]],
+    "palette": [5, [[0, 0, 0]], [[0, 0, 0], [0, 0, 256]], [[0, 0, 0], [0, 0]], [[0, 0, 0], "abc"]],
+    "target": ["mattes", None, 5],
+    "ignore_index": ["255", 1.5, 10**30, True],
+    "threshold": ["127", -1, 0.5],
+    "value_range": [[0], [255, 0], [0, 0], [0, 1e300], ["0", "1"], [0, 10**400]],
+    "mean": [[0.5], [0.5, 0.5, "x"], [1e9] * 3, 0.5, [0.5, 0.5, 10**400]],
+    "std": [[0, 0, 0], [1e-30] * 3, [-1, -1, -1], [1, 1]],
+    "size": [[32], [32, 32.5], ["32", 32], [0, 32], [1 << 16, 1 << 16], 32],
+    "data": [5, {}, {"identity": "os; system", "version": "", "options": {}, "fingerprint": ""}],
+    "metrics": [5, {"val": 5}, {"val": {"loss": "x"}}, {"val": {"\x1b": 1}}],
+    "epoch": ["1", -1, 1.5],
+    "precision": ["int3", None],
+    "format_version": ["1", 0, None, True],
+    "segzoo": [5], "torch": [None],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SENSELESS)
+def test_every_value_of_a_description_is_checked(weights, tmp_path, name):
+    for value in SENSELESS[name]:
+        path = changed_info(weights, tmp_path / "x.safetensors", **{name: value})
+        with pytest.raises(SegzooError, match="its description is damaged: `") as caught:
+            read_info(path)
+        assert str(path) in caught.value.message
+        assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("literal", ["1e999", "-1e999", "NaN", "9" * 5000, "[" * 40 + "]" * 40])
+def test_odd_numbers_in_a_description(weights, tmp_path, literal):
+    for name in ("in_channels", "epoch", "ignore_index"):
+        path = changed_info(weights, tmp_path / "x.safetensors", **{name: "@"})
+        info = read_header(path).metadata["segzoo"].replace('"@"', literal)
+        save_file(load_file(weights), path, metadata={"segzoo": info})
+        with pytest.raises(SegzooError, match="its description is damaged"):
+            load_model(path)
+
+
+def test_a_file_downloads_and_reads_nothing_besides_itself(weights, tmp_path, monkeypatch):
+    asked: list[object] = []
+    monkeypatch.setattr("socket.socket.connect", lambda *a: asked.append(a))
+    for name in ("imagenet", "a1_in1k"):
+        options = {"encoder": "resnet18", "encoder_weights": name}
+        path = changed_info(weights, tmp_path / "x.safetensors", options=options)
+        with pytest.raises(SegzooError, match="asks for a download|cannot be downloaded"):
+            load_model(path)
+    assert not asked
+    # A file of tensors on this disk is no less outside of the weights file.
+    import timm
+
+    encoder = timm.create_model("resnet18")
+    save_file(encoder.state_dict(), tmp_path / "resnet18.safetensors")
+    made = segzoo.create_model(
+        "linknet",
+        options={"encoder": "resnet18", "encoder_weights": str(tmp_path / "resnet18.safetensors")},
+    )
+    described = json.loads(read_header(weights).metadata["segzoo"])
+    described["model"]["options"] = {
+        "encoder": "resnet18", "encoder_weights": str(tmp_path / "resnet18.safetensors"),
+    }  # fmt: skip
+    path = tmp_path / "y.safetensors"
+    save_file(made.network.state_dict(), path, metadata={"segzoo": json.dumps(described)})
+    with pytest.raises(SegzooError, match=r"option encoder_weights=.* reads or downloads"):
+        load_model(path)
+
+
+def test_weights_that_are_no_numbers_are_refused(weights, tmp_path):
+    tensors = load_file(weights)
+    name = next(name for name, value in tensors.items() if value.is_floating_point())
+    for value in (float("nan"), float("inf")):
+        tensors[name].view(-1)[0] = value
+        save_file(tensors, tmp_path / "x.safetensors", metadata=read_header(weights).metadata)
+        with pytest.raises(SegzooError, match=rf"x\.safetensors: the values of `{name}` are not"):
+            load_model(tmp_path / "x.safetensors")
 
 
 def test_weights_load_as_they_were_saved(weights):

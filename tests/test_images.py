@@ -30,6 +30,29 @@ def test_grey_is_repeated(tmp_path):
     assert np.array_equal(image[2].numpy(), GRADIENT)
 
 
+def test_only_formats_of_pictures_are_opened(tmp_path):
+    # Pillow would start ghostscript for the first of them.
+    program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    (tmp_path / "a.png").write_bytes(program)
+    save(tmp_path, Image.fromarray(GRADIENT), "b.ppm").rename(tmp_path / "b.png")
+    for name in ("a.png", "b.png"):
+        for read in (read_image, read_mask, read_matte):
+            with pytest.raises(SegzooError, match=rf"{name} is not a picture"):
+                read(tmp_path / name)
+
+
+def test_whatever_a_reader_raises_is_told_with_the_file(tmp_path, monkeypatch):
+    path = save(tmp_path, Image.fromarray(GRADIENT), "a.tif")
+
+    def fail(*_args, **_how):
+        raise IndexError("directory")
+
+    monkeypatch.setattr("PIL.TiffImagePlugin.TiffImageFile.load", fail)
+    for read in (read_image, read_mask, read_matte):
+        with pytest.raises(SegzooError, match=r"a\.tif cannot be read: IndexError: directory"):
+            read(path)
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 def test_sixteen_bits_are_scaled_not_cut(tmp_path, name):
     deep = GRADIENT.astype(np.uint16) * 257

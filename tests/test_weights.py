@@ -149,7 +149,7 @@ def no_size(info):
         (other_model, "does not hold the weights of `segzoo-unet/unet`"),
         (unknown_option, "no option `hight`"),
         (later_format, "weights format 99.*\n.*upgrade"),
-        (no_size, "its description is damaged: KeyError"),
+        (no_size, "its description is damaged: `size` is missing"),
     ],
 )
 def test_weights_that_do_not_fit_are_explained(trained, tmp_path, change, message):

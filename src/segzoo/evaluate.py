@@ -1,5 +1,6 @@
 """Scoring a model on a split: `score` in training, `evaluate_weights` for `segzoo evaluate`."""
 
+import contextlib
 import dataclasses
 import itertools
 import logging
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from segzoo.averaging import as_logits
 from segzoo.config import Size, read_config
-from segzoo.data.batches import Batches
+from segzoo.data.batches import Batches, naming
 from segzoo.data.finish import finish_sample
 from segzoo.data.opening import DataSource
 from segzoo.data.sample import DataInfo, Sample
@@ -20,10 +21,11 @@ from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.inference import Inference
 from segzoo.metrics import MetricSet
 from segzoo.metrics.pictures import check_ending
+from segzoo.offline import offline
 from segzoo.predict import AS_TRAINED, Segmenter, load
 from segzoo.ranks import Ranks, asked_for, gathered, joined, told
 from segzoo.train.device import autocast
-from segzoo.weights import WeightsInfo
+from segzoo.weights_info import WeightsInfo
 
 log = logging.getLogger("segzoo")
 
@@ -127,7 +129,9 @@ def evaluate_weights(
         if root is None and not sample:
             root, sample = _where_it_was_trained(Path(weights))
     source = DataSource(name, root=root, options=given, sample=sample)
-    dataset = _split(source, split)
+    # What the file says of its data set downloads nothing; what the caller says may.
+    with contextlib.nullcontext() if options or data else offline(f"{weights}, data set {name},"):
+        dataset = _split(source, split)
     info = source.info(dataset)
     _check_fit(info, trained)
     scored = MetricSet(
@@ -208,7 +212,7 @@ def _score_predictions(
     """Score what `predict` would say of each picture, at the size `at` or (None) its own."""
     metrics.start()
     count = 0
-    for first, samples in _chunks(dataset, how.pictures_at_once, ranks):
+    for first, samples in _chunks(dataset, info, how.pictures_at_once, ranks):
         images = [finish_sample(sample, info, None).image for sample in samples]
         targets = [finish_sample(sample, info, at).target for sample in samples]
         sizes = [(target.shape[0], target.shape[1]) for target in targets]
@@ -222,12 +226,19 @@ def _score_predictions(
     return metrics.compute(), sum(told(count))
 
 
-def _chunks(dataset: Any, size: int, ranks: Ranks) -> Iterator[tuple[int, list[Sample]]]:
+def _sample(dataset: Any, info: DataInfo, index: int) -> Sample:
+    with naming(info, index):
+        return Sample(*dataset[index])
+
+
+def _chunks(
+    dataset: Any, info: DataInfo, size: int, ranks: Ranks
+) -> Iterator[tuple[int, list[Sample]]]:
     """Yield this rank's raw samples, `size` at a time, each time with the place of the first."""
     if hasattr(dataset, "__getitem__"):
         for first in range(ranks.rank * size, len(dataset), ranks.count * size):
             last = min(first + size, len(dataset))
-            yield first, [Sample(*dataset[index]) for index in range(first, last)]
+            yield first, [_sample(dataset, info, index) for index in range(first, last)]
         return
     samples = iter(dataset)
     for number in itertools.count():

@@ -19,7 +19,8 @@ from segzoo.data.sample import voc_palette
 from segzoo.errors import SegzooError
 from segzoo.model import create_model, model_record, normalization
 from segzoo.tensors import read_header
-from segzoo.weights import WeightsInfo, load_model, save_weights
+from segzoo.weights import load_model, save_weights
+from segzoo.weights_info import WeightsInfo
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
 PREFIXES = ("module.", "model.", "network.", "net.", "_orig_mod.", "backbone.", "student.")

@@ -11,6 +11,7 @@ Field types are `bool`, `int`, `float`, `str`, `Literal[...]` of strings or ints
 """
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -168,10 +169,12 @@ def _scalar(value: Any, base: type) -> Any:
             raise ValueError(value)
         return value
     if isinstance(value, base) and not isinstance(value, bool):
+        if base is float and not math.isfinite(value):
+            raise ValueError(value)
         return value
     if isinstance(value, str) or (base is float and type(value) is int):
         result = base(value)
-        if base is float and result != result:
+        if base is float and not math.isfinite(result):
             raise ValueError(value)
         return result
     raise ValueError(value)

@@ -27,7 +27,8 @@ from segzoo.refine import refine
 from segzoo.train.device import autocast, pick_device, pick_precision
 from segzoo.train.grouped import better_in_fp32, keep_grouped_fp32
 from segzoo.views import View, WholeView
-from segzoo.weights import WeightsInfo, load_model
+from segzoo.weights import load_model
+from segzoo.weights_info import WeightsInfo
 
 BACKGROUND_NAMES = {"background", "bg"}
 AS_TRAINED = Inference()

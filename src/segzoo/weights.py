@@ -5,12 +5,11 @@ Tensors are the plugin network's own state dict. The header's metadata has one J
 downloaded or run to read it, and only installed plugins are named by it.
 """
 
-import dataclasses
+import contextlib
 import importlib.metadata
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,62 +17,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from segzoo.data.sample import DataInfo
 from segzoo.errors import SegzooError
-from segzoo.model import SegmentationModel, create_model, model_record
+from segzoo.isolation import one_line
+from segzoo.model import SegmentationModel, create_model, model_record, saved_options
+from segzoo.offline import offline
 from segzoo.plugins import get_registry
 from segzoo.store import atomic
-from segzoo.tensors import Header, parse_json, read_header, write_tensors
+from segzoo.tensors import Header, read_header, write_tensors
 from segzoo.train.run import Run, Scores
-
-FORMAT_VERSION = 1
-MOST_CHANNELS, MOST_SIDE = 4096, 1 << 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightsInfo:
-    """What a weights file says of itself. `size` is (height, width); mean and std are of 0..1.
-
-    `model` holds identity, version, options and in_channels; `data` identity, version, options
-    and fingerprint of the data set; `metrics` the scores by split.
-    """
-
-    model: dict[str, Any]
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    target: str
-    ignore_index: int | None
-    threshold: int | None
-    value_range: tuple[float, float]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    size: tuple[int, int]
-    data: dict[str, Any]
-    metrics: dict[str, Scores] = field(default_factory=dict)
-    epoch: int = 0
-    precision: str = "fp32"
-    format_version: int = FORMAT_VERSION
-    segzoo: str = ""
-    torch: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values, as they stand in the file's header."""
-        return dataclasses.asdict(self)
-
-    def data_info(self) -> DataInfo:
-        """Return the data set's side of it."""
-        return DataInfo(
-            identity=self.data["identity"],
-            version=self.data["version"],
-            classes=self.classes,
-            palette=self.palette,
-            target=self.target,
-            ignore_index=self.ignore_index,
-            threshold=self.threshold,
-            value_range=self.value_range,
-            options=self.data["options"],
-        )
+from segzoo.weights_info import WeightsInfo, description_fault, info_of
 
 
 def save_run_weights(run: Run, metrics: dict[str, Scores]) -> None:
@@ -96,13 +50,18 @@ def save_run_weights(run: Run, metrics: dict[str, Scores]) -> None:
             "options": info.options,
             "fingerprint": run.fingerprint,
         },
-        metrics=metrics,
+        metrics={split: finite(scores) for split, scores in metrics.items()},
         epoch=run.epoch,
         precision=run.precision,
         segzoo=importlib.metadata.version("segzoo"),
         torch=torch.__version__,
     )
     save_weights(run.best_path, run.deployed, described)
+
+
+def finite(scores: Scores) -> Scores:
+    """Return the scores that are finite numbers: JSON has no others."""
+    return {name: value for name, value in scores.items() if math.isfinite(value)}
 
 
 def save_weights(path: Path, model: SegmentationModel, info: WeightsInfo) -> None:
@@ -116,7 +75,10 @@ def save_weights(path: Path, model: SegmentationModel, info: WeightsInfo) -> Non
             value = value.clone()
         seen.add(value.data_ptr())
         tensors[name] = value
-    metadata = {"format": "pt", "segzoo": json.dumps(info.as_dict())}
+    described = info.as_dict()
+    if fault := description_fault(described):  # Nothing is written that would not be read.
+        raise ValueError(f"{path} would not be readable: {fault}")
+    metadata = {"format": "pt", "segzoo": json.dumps(described)}
     with atomic(path) as temporary:
         write_tensors(temporary, tensors, metadata)
 
@@ -126,47 +88,7 @@ def read_info(path: str | Path) -> WeightsInfo:
 
     Raises SegzooError for a file that is missing, damaged, or not written by segzoo.
     """
-    return _info(path, _header(Path(path)))
-
-
-def _info(path: str | Path, header: Header) -> WeightsInfo:
-    metadata = header.metadata
-    if "segzoo" not in metadata:
-        raise SegzooError(
-            f"{path} is a safetensors file, but does not say which segzoo model it holds",
-            "segzoo reads the weights that `segzoo train` writes; `segzoo import` converts others",
-        )
-    try:
-        values = parse_json(metadata["segzoo"].encode())
-        if values["format_version"] > FORMAT_VERSION:
-            raise SegzooError(
-                f"{path} has weights format {values['format_version']}, this segzoo reads up to "
-                f"{FORMAT_VERSION}",
-                "upgrade with `pip install --upgrade segzoo`",
-            )
-        known = {field.name for field in dataclasses.fields(WeightsInfo)}
-        for name in ("classes", "value_range", "mean", "std", "size"):
-            values[name] = tuple(values[name])
-        values["palette"] = tuple(tuple(colour) for colour in values["palette"])
-        info = WeightsInfo(**{key: value for key, value in values.items() if key in known})
-        _check_info(info)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise SegzooError(f"{path}: its description is damaged: {error!r}") from error
-    return info
-
-
-def _check_info(info: WeightsInfo) -> None:
-    """Touch what is used later, so that a damaged description fails here."""
-    model = info.model
-    if not isinstance(model["identity"], str) or not isinstance(model["options"], dict):
-        raise TypeError("model")
-    if not 1 <= int(model["in_channels"]) <= MOST_CHANNELS or not 1 <= len(info.classes) <= 65536:
-        raise ValueError("in_channels or classes")
-    if len(info.size) != 2 or not all(1 <= int(side) <= MOST_SIDE for side in info.size):
-        raise ValueError("size")
-    if not all(math.isfinite(v) for v in (*info.mean, *info.std, *info.value_range)):
-        raise ValueError("mean, std or value_range")
-    info.data_info()
+    return info_of(path, _header(Path(path)))
 
 
 def load_model(path: str | Path) -> tuple[SegmentationModel, WeightsInfo]:
@@ -176,45 +98,89 @@ def load_model(path: str | Path) -> tuple[SegmentationModel, WeightsInfo]:
     not installed, with the `pip install` line for it.
     """
     header = _header(Path(path))
-    info = _info(path, header)
-    identity = str(info.model["identity"])
-    distribution, _, _ = identity.partition("/")
-    registry = get_registry()
-    if not registry.find("models", identity):
-        try:
-            registry.get("models", identity)
-        except SegzooError as error:
-            raise SegzooError(
-                f"{path} needs the model `{identity}` of the package `{distribution}` "
-                f"{info.model.get('version', '')}, which is not installed",
-                f"pip install {distribution}\n{error.hint}",
-            ) from error
+    info = info_of(path, header)
+    identity, options = str(info.model["identity"]), info.model["options"]
+    _check_installed(path, info)
 
     def build() -> SegmentationModel:
         return create_model(
             identity,
-            in_channels=int(info.model["in_channels"]),
+            in_channels=info.model["in_channels"],
             num_classes=len(info.classes),
-            options=info.model["options"],
+            options=options,
         )
 
     def unlike(reason: str) -> SegzooError:
         return SegzooError(
             f"{path} does not hold the weights of `{identity}` with these options: {reason}",
-            f"it says {identity} {info.model.get('version')} with {info.model['options']}",
+            f"it says {identity} {info.model['version']} with {options}",
         )
 
-    model = _outlined(build)
-    if model is not None and (reason := _difference(model, header)):
-        raise unlike(reason)
-    tensors = _tensors(Path(path))
+    with offline(str(path)), _told_of(path):
+        model = _outlined(build)
+        if model is not None and (reason := _difference(model, header)):
+            raise unlike(reason)
+        tensors = _tensors(Path(path))
+        # Once more, for what is not saved has to be made by the network itself.
+        with contextlib.nullcontext() if model is not None else BoundedMemory(header.bytes):
+            model = build()
+    saved = saved_options(model)
+    if other := [name for name, value in options.items() if saved.get(name, value) != value]:
+        raise SegzooError(
+            f"{path}: its model's option {other[0]}={options[other[0]]} reads or downloads "
+            "something",
+            "weights files hold all that they need; train anew, or `segzoo import` its tensors",
+        )
     try:
-        model = build()  # Once more, for what is not saved has to be made by the network itself.
         model.network.load_state_dict(tensors)
     except RuntimeError as error:
         reason = (str(error).splitlines()[1:2] or [str(error)])[0].strip()[:300]
         raise unlike(reason) from error
+    _check_values(path, model)
     return model.eval(), info
+
+
+def _check_installed(path: str | Path, info: WeightsInfo) -> None:
+    identity = str(info.model["identity"])
+    distribution, _, _ = identity.partition("/")
+    registry = get_registry()
+    if registry.find("models", identity):
+        return
+    try:
+        registry.get("models", identity)
+    except SegzooError as error:
+        raise SegzooError(
+            f"{path} needs the model `{identity}` of the package `{distribution}` "
+            f"{info.model['version']}, which is not installed",
+            f"pip install {distribution}\n{error.hint}",
+        ) from error
+
+
+@contextlib.contextmanager
+def _told_of(path: str | Path) -> Iterator[None]:
+    """Name the file in whatever goes wrong while its model is built."""
+    try:
+        yield
+    except SegzooError as error:
+        message = error.message
+        if str(path) not in message:
+            message = f"{path}: {message}"
+        raise SegzooError(message, error.hint) from error
+    except Exception as error:
+        raise SegzooError(
+            f"{path}: its model cannot be built: {one_line(error)[:300]}",
+            "the file is damaged, or of another version of the model's package",
+        ) from error
+
+
+def _check_values(path: str | Path, model: SegmentationModel) -> None:
+    """Raise SegzooError for weights that are no finite numbers: every prediction would be none."""
+    for name, value in model.network.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise SegzooError(
+                f"{path}: the values of `{name}` are not all finite numbers",
+                "it comes from a training that had diverged, or is damaged",
+            )
 
 
 def _outlined(build: Callable[[], SegmentationModel]) -> SegmentationModel | None:
@@ -227,6 +193,29 @@ def _outlined(build: Callable[[], SegmentationModel]) -> SegmentationModel | Non
             return build()
     except Exception:
         return None  # If something is wrong with the network, building it says so.
+
+
+class BoundedMemory(TorchDispatchMode):
+    """Refuses tensors that are much larger than all of a file's: RuntimeError.
+
+    For networks that cannot be built without memory. What is made anew is counted, not what
+    operations return.
+    """
+
+    SPARE = 256 << 20  # bytes, for what a network tries or makes besides its weights
+
+    def __init__(self, tensors_bytes: int) -> None:
+        super().__init__()
+        self.left = 4 * tensors_bytes + self.SPARE
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if args and isinstance(args[0], (list, tuple)) and all(type(v) is int for v in args[0]):
+            self.left -= 4 * math.prod(args[0])
+            if self.left < 0:
+                raise RuntimeError(f"it makes a tensor {list(args[0])}, the file's are far smaller")
+        return func(*args, **(kwargs or {}))
 
 
 def _difference(model: SegmentationModel, header: Header) -> str:

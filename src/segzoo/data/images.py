@@ -15,9 +15,13 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image, read_file
 
 from segzoo.errors import SegzooError
+from segzoo.isolation import one_line
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 # Formats that torchvision reads. Not PNG: there a damaged file ends the process, in libpng.
+# What Pillow may take a file for, whatever its name says: for some formats it starts programs
+# (EPS: ghostscript), and no picture needs them.
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF")
 _FAST = {ImageReadMode.RGB: {"JPEG", "MPO", "WEBP"}, ImageReadMode.GRAY: {"JPEG", "MPO"}}
 
 
@@ -48,7 +52,7 @@ def read_mask(path: Path, data: bytes | None = None) -> Tensor:
             if upright.mode in ("RGBA", "LA", "PA"):
                 upright = upright.convert({"RGBA": "RGB", "LA": "L", "PA": "P"}[upright.mode])
             array = np.array(upright)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's readers raise whatever their formats make of damage.
         raise _unreadable(path, error) from error
     if array.dtype == bool:
         array = array.astype(np.uint8)
@@ -72,13 +76,13 @@ def _opened(path: Path, data: bytes | None) -> Image.Image:
     that fills the memory.
     """
     source = path if data is None else io.BytesIO(data)
-    picture = Image.open(source)
+    picture = Image.open(source, formats=_FORMATS)
     if picture.format == "PNG":
         with picture:
             picture.verify()  # After which it cannot be read.
         if isinstance(source, io.BytesIO):
             source = io.BytesIO(source.getvalue())
-        picture = Image.open(source)
+        picture = Image.open(source, formats=_FORMATS)
     return picture
 
 
@@ -94,7 +98,7 @@ def _read(path: Path, data: bytes | None, mode: ImageReadMode) -> Tensor:
                     pass  # Damaged: Pillow reads it or names the damage.
             ImageOps.exif_transpose(picture, in_place=True)
             return _from_pillow(picture, mode)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:
         raise _unreadable(path, error) from error
 
 
@@ -132,4 +136,6 @@ def _unreadable(path: Path, error: Exception) -> SegzooError:
         return SegzooError(
             f"{path} is not a picture", f"readable are {', '.join(sorted(SUFFIXES))}"
         )
-    return SegzooError(f"{path} cannot be read: {error}", "replace it, or take it out of the set")
+    return SegzooError(
+        f"{path} cannot be read: {one_line(error)}", "replace it, or take it out of the set"
+    )

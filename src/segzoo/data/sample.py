@@ -1,5 +1,6 @@
 """A sample, and what a built data set says about its samples."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -8,6 +9,9 @@ from torch import Tensor
 from segzoo.errors import SegzooError
 from segzoo.registry import Entry
 from segzoo.specs import RGB, target_kinds
+
+COLOURS_OF = "a colour of three numbers 0..255 for each class"
+_UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Sample(NamedTuple):
@@ -71,9 +75,17 @@ def describe(dataset: Any, entry: Entry, options: dict[str, Any]) -> DataInfo:
             f"{entry.owner} names {len(classes)} classes: {classes}",
             "a segmentation needs at least two, of which one may be `background`",
         )
-    palette = tuple(tuple(colour) for colour in answer("palette", spec.palette))
-    if palette and len(palette) != len(classes):
-        raise SegzooError(f"{entry.owner}: {len(palette)} colours for {len(classes)} classes")
+    unclean = [name for name in classes if not is_clean_text(name)]
+    if unclean:
+        raise SegzooError(
+            f"{entry.owner} names the class {unclean[0]!r}", "leave control characters out of it"
+        )
+    palette = tuple(tuple(int(v) for v in colour) for colour in answer("palette", spec.palette))
+    if palette and (len(palette) != len(classes) or not all(map(is_colour, palette))):
+        raise SegzooError(
+            f"{entry.owner}: {len(palette)} colours for {len(classes)} classes",
+            f"its palette is to be {COLOURS_OF}",
+        )
     return DataInfo(
         identity=entry.identity,
         version=entry.version,
@@ -84,6 +96,20 @@ def describe(dataset: Any, entry: Entry, options: dict[str, Any]) -> DataInfo:
         threshold=getattr(dataset, "threshold", None),
         value_range=tuple(answer("value_range", (0.0, 255.0))),
         options=options,
+    )
+
+
+def is_clean_text(text: str) -> bool:
+    """Whether a text can be printed: no control characters, which terminals obey, no surrogates."""
+    return _UNCLEAN.search(text) is None
+
+
+def is_colour(value: Any) -> bool:
+    """Whether a value is a colour: three whole numbers 0..255."""
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 3
+        and all(type(v) is int and 0 <= v <= 255 for v in value)
     )
 
 

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from segzoo.model import SegmentationModel, model_record, normalization
 from segzoo.testing.base import ConformanceError
-from segzoo.weights import WeightsInfo, load_model, save_weights
+from segzoo.weights import load_model, save_weights
+from segzoo.weights_info import WeightsInfo
 
 _readers: dict[str, "subprocess.Popen[str]"] = {}
 
