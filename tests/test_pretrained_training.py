@@ -13,9 +13,9 @@ from torchvision.ops import StochasticDepth
 
 from segzoo.config import RunConfig
 from segzoo.train.fit import fit, prepare
+from segzoo.train.keeping import StateKeeper
 from segzoo.train.layers import drop_blocks
 from segzoo.train.loop import train_epoch
-from segzoo.train.state import StateKeeper
 
 NAME = "mobilenetv3_small_050"
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from segzoo.errors import SegzooError, StoppedError
 from segzoo.store import locked
-from segzoo.train import state
+from segzoo.train import keeping, state
 from segzoo.train.fit import fit
 
 TINY = {
@@ -30,13 +30,13 @@ def train(root, out, **changes):
 
 def stop_after(monkeypatch, steps):
     """Let the next training hear SIGTERM in the step of this number."""
-    real = state.StateKeeper.after_step
+    real = keeping.StateKeeper.after_step
 
-    def after_step(keeper, run, watch):
+    def after_step(keeper, run):
         keeper.wish.signal = signal.SIGTERM if run.step == steps else 0
-        real(keeper, run, watch)
+        real(keeper, run)
 
-    monkeypatch.setattr(state.StateKeeper, "after_step", after_step)
+    monkeypatch.setattr(keeping.StateKeeper, "after_step", after_step)
 
 
 def final(folder):
@@ -102,7 +102,7 @@ def test_a_stopped_run_goes_on_to_the_bit(whole, hk_root, tmp_path, monkeypatch,
 
 
 def test_a_run_stopped_at_every_step_goes_on_to_the_bit(whole, hk_root, tmp_path, monkeypatch):
-    monkeypatch.setattr(state.StateKeeper, "after_step", _stop_at_once)
+    monkeypatch.setattr(keeping.StateKeeper, "after_step", _stop_at_once)
     how = {"root": hk_root, "out": tmp_path / "b", "epochs": 2}
     stops = 0
     while not (tmp_path / "b" / "summary.json").is_file():
@@ -115,20 +115,20 @@ def test_a_run_stopped_at_every_step_goes_on_to_the_bit(whole, hk_root, tmp_path
     assert_same_end(whole(hk_root, epochs=2), final(tmp_path / "b"))
 
 
-def _stop_at_once(keeper, run, _watch):
+def _stop_at_once(keeper, run):
     keeper.save(run)
     raise StoppedError("stopped", "", signal.SIGTERM)
 
 
 def test_a_run_stopped_while_scoring_goes_on_to_the_bit(whole, hk_root, tmp_path, monkeypatch):
-    real = state.StateKeeper.while_scoring
+    real = keeping.StateKeeper.while_scoring
 
     def while_scoring(keeper, run):
         keeper.wish.signal = signal.SIGINT if run.epoch == 1 else 0
         real(keeper, run)
 
     with monkeypatch.context() as patch:
-        patch.setattr(state.StateKeeper, "while_scoring", while_scoring)
+        patch.setattr(keeping.StateKeeper, "while_scoring", while_scoring)
         with pytest.raises(StoppedError, match="SIGINT in the scoring of epoch 2"):
             train(hk_root, tmp_path / "b")
     fit(resume=tmp_path / "b", progress=False)

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from segzoo.averaging import as_logits
 from segzoo.config import Size, read_config
-from segzoo.data.batches import Batches, naming
+from segzoo.data.batches import Batches
 from segzoo.data.finish import finish_sample
 from segzoo.data.opening import DataSource
+from segzoo.data.reading import naming
 from segzoo.data.sample import DataInfo, Sample
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.inference import Inference

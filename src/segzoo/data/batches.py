@@ -10,109 +10,24 @@ import itertools
 import logging
 import os
 import signal
-import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader
 
 from segzoo.ahead import in_order
 from segzoo.data.cache import Indices, MemoryCache, SampleCache, open_cache
-from segzoo.data.finish import finish_sample
+from segzoo.data.reading import Read, Samples, Stream, mixed
 from segzoo.data.sample import Batch, DataInfo, Sample
 from segzoo.errors import SegzooError
-from segzoo.isolation import one_line
 from segzoo.ranks import ALONE, Ranks
 
 log = logging.getLogger("segzoo")
 
 BATCHES_AHEAD = 2
-
-
-class _Read(NamedTuple):
-    """A finished sample, and whether the cache on disk has it now."""
-
-    sample: Sample
-    stored: bool
-
-
-@contextlib.contextmanager
-def naming(info: DataInfo, index: int) -> Iterator[None]:
-    """Turn whatever a data set raises while it reads a sample into a SegzooError that names both.
-
-    An error of another kind is the data set's own: the place in its code is said.
-    """
-    try:
-        yield
-    except SegzooError:
-        raise
-    except Exception as error:
-        *_, last = traceback.extract_tb(error.__traceback__)
-        raise SegzooError(
-            f"{info.identity}, sample {index}: {one_line(error)} "
-            f"(in {Path(last.filename).name}, line {last.lineno})",
-            "`segzoo data check` looks at every sample; correct the file, or the data set's code",
-        ) from error
-
-
-class _Finished(Dataset[Any]):
-    """Samples at one size, out of the cache where it has them.
-
-    A SegzooError travels as a value, to come out of a worker process unchanged.
-    """
-
-    def __init__(self, dataset: Any, info: DataInfo, size: tuple[int, int] | None) -> None:
-        self.dataset, self.info, self.size = dataset, info, size
-        self.cache: SampleCache | None = None
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> _Read | SegzooError:
-        cache = self.cache
-        try:
-            if cache is None:
-                return _Read(self.finished(index), False)
-            # Before the files are read: what changes them meanwhile leaves an outdated signature.
-            signature = cache.signature(index)
-            kept = cache.read(index, signature, cache.keys[index])
-            if kept is not None:
-                return _Read(kept, True)
-            sample = self.finished(index)
-            return _Read(sample, cache.write(index, signature, sample))
-        except SegzooError as error:
-            return error
-
-    def finished(self, index: int) -> Sample:
-        """Return a sample as it comes from the data set, finished."""
-        with naming(self.info, index):
-            sample = Sample(*self.dataset[index])
-        return finish_sample(sample, self.info, self.size)
-
-
-class _FinishedStream(IterableDataset[Any]):
-    """The same for a data set that can only be iterated, of which a rank finishes its `own`."""
-
-    def __init__(self, dataset: Any, info: DataInfo, size: tuple[int, int] | None) -> None:
-        self.dataset, self.info, self.size = dataset, info, size
-        self.own: Callable[[Iterator[Any]], Iterator[Any]] = iter
-
-    def __iter__(self) -> Iterator[_Read | SegzooError]:
-        samples = self.own(iter(self.dataset))
-        for index in itertools.count():
-            try:
-                with naming(self.info, index):
-                    sample = next(samples, None)
-                if sample is None:
-                    return
-                yield _Read(finish_sample(Sample(*sample), self.info, self.size), False)
-            except SegzooError as error:
-                yield error
-                return
 
 
 class _Loaded(NamedTuple):
@@ -126,7 +41,7 @@ class _Loaded(NamedTuple):
     faults: list[SegzooError]
 
 
-def _collate(reads: list[_Read | SegzooError], bad: str) -> _Loaded | SegzooError:
+def _collate(reads: list[Read | SegzooError], bad: str) -> _Loaded | SegzooError:
     """Make a batch; `bad` says what to do where a sample cannot be read: see `Batches`."""
     faults = [read for read in reads if isinstance(read, SegzooError)]
     known = [place for place, read in enumerate(reads) if not isinstance(read, SegzooError)]
@@ -140,7 +55,7 @@ def _collate(reads: list[_Read | SegzooError], bad: str) -> _Loaded | SegzooErro
             known[place % len(known)] if isinstance(read, SegzooError) else place
             for place, read in enumerate(reads)
         ]
-    chosen = [read for place in places if isinstance(read := reads[place], _Read)]
+    chosen = [read for place in places if isinstance(read := reads[place], Read)]
     good = [read.sample for read in chosen]
     channels = {sample.image.shape[0] for sample in good}
     if len(channels) > 1:
@@ -204,8 +119,8 @@ class Batches:
         if self.count == 0:
             raise SegzooError(f"{info.identity} has no pictures in this split")
         self._shuffled = getattr(dataset, "shuffled", self._at_random)
-        kind = _FinishedStream if self.stream else _Finished
-        self.samples = kind(dataset, info, size)
+        kind = Stream if self.stream else Samples
+        self.samples = kind(dataset, info, size, seed)
         self.first = self._first()
         self.channels = int(self.first.images_BCHW.shape[1])
         self.workers = self._choose_workers(workers)
@@ -221,6 +136,8 @@ class Batches:
 
     def with_parts(self, number: int, start: int = 0) -> Iterator[tuple[Batch, Part]]:
         """Yield the same batches, from the one numbered `start` on, each with its place."""
+        # What is kept is read once, in whichever epoch.
+        self.samples.epoch = 0 if self._kept is not None else number
         if self.stream:
             yield from itertools.islice(self._streamed(), start, None)
             return
@@ -249,9 +166,9 @@ class Batches:
 
     def tried(self, index: int) -> Sample | None:
         """Return a sample, or None for one that cannot be read and is to be left out."""
-        assert isinstance(self.samples, _Finished)
+        assert isinstance(self.samples, Samples)
         read = self.samples[index]
-        if isinstance(read, _Read):
+        if isinstance(read, Read):
             self._check_channels(read.sample.image[None], read.sample.key)
             return read.sample
         if self.bad == "stop":
@@ -263,7 +180,7 @@ class Batches:
         """Return the order of the pictures in epoch `number`."""
         if not self.shuffle:
             return np.arange(self.count)
-        return np.asarray(self._shuffled(_mix(self.seed, number)))
+        return np.asarray(self._shuffled(mixed(self.seed, number)))
 
     def _at_random(self, seed: int) -> Indices:
         generator = torch.Generator().manual_seed(seed)
@@ -300,7 +217,7 @@ class Batches:
         """Yield a stream's batches. In training ranks leave out a last one that is not full."""
         ranks, size = self.ranks, self.batch_size
         own = ranks.share(size) if self.shuffle else slice(0, size)
-        assert isinstance(self.samples, _FinishedStream)
+        assert isinstance(self.samples, Stream)
         self.samples.own = self._own_of_stream
         for number, (batch, *_) in enumerate(self._loaded(batch_size=own.stop - own.start)):
             if batch is None:
@@ -344,7 +261,7 @@ class Batches:
         first = Sample(images_BCHW[0], target_BHW[0], keys[0])
         if how == "auto" and (cache := open_cache(dataset, self.info, self.size, first)):
             cache.look()
-            assert isinstance(self.samples, _Finished)
+            assert isinstance(self.samples, Samples)
             self.samples.cache = cache
             return cache
         per_sample = first.image.nbytes + first.target.nbytes
@@ -435,11 +352,6 @@ def _deaf(_worker: int) -> None:
     """Let a worker outlive the signals that its main process hears, which ends it in the end."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-
-
-def _mix(seed: int, number: int) -> int:
-    """Return one 63-bit seed for (seed, number); neighbouring pairs must not share an order."""
-    return (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9) & (2**63 - 1)
 
 
 def _free_memory() -> int:

@@ -25,13 +25,13 @@ def finish_sample(sample: Sample, info: DataInfo, size: tuple[int, int] | None) 
             "a sample is an image C x H x W and a target H x W of the same size",
         )
     matte = info.target == "alpha" or info.threshold is not None
+    if not matte:  # Before a few wrong pixels are lost by making the mask smaller.
+        _check_labels(target, key, info)
     if size is not None and tuple(target.shape) != tuple(size):
         image = resize_image(image, size)
         target = _resize_bilinear(target[None], size)[0] if matte else _nearest(target, size)
     if info.threshold is not None:
         target = (target > info.threshold).to(torch.uint8)
-    elif info.target == "labels":
-        _check_labels(target, key, info)
     return Sample(image, target, key)
 
 

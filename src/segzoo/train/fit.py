@@ -32,6 +32,7 @@ from segzoo.ranks import ALONE, Ranks, asked_for, joined, same_norms, told
 from segzoo.store import LOCK, locked, write_json
 from segzoo.train.device import pick_device, pick_precision
 from segzoo.train.grouped import better_in_fp32, keep_grouped_fp32
+from segzoo.train.keeping import StateKeeper
 from segzoo.train.layers import drop_blocks
 from segzoo.train.loop import fit_run
 from segzoo.train.notify import Observers
@@ -39,7 +40,7 @@ from segzoo.train.observers import standard_stream
 from segzoo.train.optim import WeightAverage, make_optimizer, make_schedule, pretrained_module
 from segzoo.train.run import Run, RunResult, save_config
 from segzoo.train.sharding import shard
-from segzoo.train.state import StateKeeper, has_state, load_state, state_folder
+from segzoo.train.state import has_state, load_state, state_folder
 from segzoo.train.stopping import listening
 
 log = logging.getLogger("segzoo")

@@ -15,11 +15,11 @@ from segzoo.errors import SegzooError
 from segzoo.evaluate import memory_format, score
 from segzoo.ranks import summed, told
 from segzoo.train.finite import FiniteWatch
+from segzoo.train.keeping import StateKeeper
 from segzoo.train.layers import keep_statistics
 from segzoo.train.notify import Observers
 from segzoo.train.optim import hold_pretrained, pretrained_module, reschedule
 from segzoo.train.run import Partial, Run, RunResult, Scores, save_config
-from segzoo.train.state import StateKeeper
 from segzoo.train.step import Group, take_step
 from segzoo.weights import save_run_weights
 
@@ -32,26 +32,11 @@ def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
     observers.fit_start(run)
     while run.epoch < run.config.epochs and not stopped_early:
         start = time.perf_counter() - run.partial.seconds
-        metrics = {"train": train_epoch(run, keeper, start)}
-        train_seconds = agreed_seconds(start)
-        if run.average:
-            run.average.gather()
-        error = 0.0
-        for split, batches in run.evals.items():
-            metrics[split] = score(
-                run.deployed,
-                batches,
-                preprocess=run.preprocess,
-                loss=run.loss,
-                metrics=run.eval_metrics,
-                target=run.info.target,
-                device=run.device,
-                precision=run.precision,
-                layout=memory_format(run.config.channels_last),
-                watch=lambda: keeper.while_scoring(run),
-            )
-            if split == run.choosing_split:
-                error = run.eval_metrics.standard_error(run.monitor)
+        with keeper.keeping(run):
+            metrics = {"train": train_epoch(run, keeper, start)}
+            train_seconds = agreed_seconds(start)
+            scores, error = score_epoch(run, keeper)
+        metrics |= scores
         run.epoch += 1
         run.partial = Partial()
         seconds = agreed_seconds(start)
@@ -67,6 +52,31 @@ def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
         stopped_early = 0 < patience <= run.epoch - top_epoch(run)
         keeper.after_epoch(run, last=stopped_early or run.epoch == run.config.epochs)
     return result_of(run, stopped_early)
+
+
+def score_epoch(run: Run, keeper: StateKeeper) -> tuple[dict[str, Scores], float]:
+    """Return the scores of each split, and the standard error of the score that chooses."""
+    if run.average:
+        run.average.gather()
+    scores: dict[str, Scores] = {}
+    error = 0.0
+    for split, batches in run.evals.items():
+        with keeper.wish.interruptible():
+            scores[split] = score(
+                run.deployed,
+                batches,
+                preprocess=run.preprocess,
+                loss=run.loss,
+                metrics=run.eval_metrics,
+                target=run.info.target,
+                device=run.device,
+                precision=run.precision,
+                layout=memory_format(run.config.channels_last),
+                watch=lambda: keeper.while_scoring(run),
+            )
+        if split == run.choosing_split:
+            error = run.eval_metrics.standard_error(run.monitor)
+    return scores, error
 
 
 def agreed_seconds(start: float) -> float:
@@ -96,14 +106,15 @@ def train_epoch(run: Run, keeper: StateKeeper, start: float) -> Scores:
     run.metrics.start()
     run.metrics.load_state(part.metrics)
     run.images_done = part.pictures
-    watch = FiniteWatch(config.on_nonfinite, run.model, device)
+    watch = keeper.watch = FiniteWatch(config.on_nonfinite, device)
     taken = 0
-    for group in () if part.trained else steps(run):
-        take_step(run, group, watch)
+    for group in () if part.trained else keeper.wish.waiting_for(steps(run)):
+        keeper.before_step(run)
+        take_step(run, group, watch, keeper.undo, keeper.wish)
         taken += 1
         part.seconds = time.perf_counter() - start
         watch.ask(run.step)
-        keeper.after_step(run, watch)
+        keeper.after_step(run)
     if not run.steps_per_epoch and not part.trained:
         run.schedule.step()
     part.trained = True

@@ -7,19 +7,17 @@ gradient mode and to the scores they are given changes nothing in the training.
 import contextlib
 import copy
 import logging
-import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch.random import fork_rng
 
 from segzoo.entrypoints import CORE
 from segzoo.errors import SegzooError
 from segzoo.isolation import PluginError, one_line
 from segzoo.plugins import Manager, get_manager
+from segzoo.randomness import kept_random
 from segzoo.train.run import Run, RunResult, Scores
 
 log = logging.getLogger("segzoo")
@@ -106,13 +104,8 @@ def kept_state(device: torch.device) -> Iterator[None]:
     that it runs, leaves the training bit for bit as it is without it.
     """
     devices = [device] if device.type == "cuda" else []
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with fork_rng(devices=devices), torch.set_grad_enabled(torch.is_grad_enabled()):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+    with kept_random(devices), torch.set_grad_enabled(torch.is_grad_enabled()):
+        yield
 
 
 def _copied(arguments: dict[str, Any]) -> dict[str, Any]:

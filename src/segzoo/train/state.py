@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 import random
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,9 @@ from segzoo.errors import SegzooError
 from segzoo.ranks import summed, told
 from segzoo.store import atomic, write_bytes
 from segzoo.tensors import write_tensors
-from segzoo.train.finite import FiniteWatch
 from segzoo.train.grouped import keep_grouped_fp32
 from segzoo.train.run import Partial, Run
 from segzoo.train.sharding import spread_as, whole
-from segzoo.train.stopping import Wish, stopped
 
 log = logging.getLogger("segzoo")
 
@@ -41,69 +38,6 @@ RESTORED = (
     *("epoch", "step", "pieces", "seconds"),
     *("best_epoch", "best_score", "history", "grouped_fp32"),
 )
-MOST_TIME_SAVING = 0.1
-
-
-class StateKeeper:
-    """Saves the state: after epochs, unless that would take over a tenth of the time, and within
-    them every `minutes`.
-
-    The first rank decides, and writes.
-    """
-
-    def __init__(self, minutes: float, wish: Wish | None = None) -> None:
-        self.minutes = minutes
-        self.wish = Wish() if wish is None else wish
-        self._cost = 0.0
-        self._saved_at = time.monotonic()
-
-    def after_epoch(self, run: Run, *, last: bool) -> None:
-        """Save now if the last save was long enough ago, and always at the `last` epoch."""
-        since = time.monotonic() - self._saved_at
-        due = last or since * MOST_TIME_SAVING >= self._cost
-        said = told([due, self.wish.signal])
-        wish = max(number for _, number in said)
-        if said[0][0] or wish:
-            self.save(run)
-        if wish and not last:
-            raise stopped(wish, f"after epoch {run.epoch}", str(run.folder))
-
-    def after_step(self, run: Run, watch: FiniteWatch) -> None:
-        """Save now if the last save was `minutes` ago, or if somebody wants the training to end.
-
-        Raises StoppedError then.
-        """
-        if run.ranks.count > 1 and run.step % STEPS_TO_AGREE:
-            return
-        due = 0 < 60 * self.minutes <= time.monotonic() - self._saved_at
-        said = told([due, self.wish.signal])
-        wish = max(number for _, number in said)
-        if said[0][0] or wish:
-            watch.ask(run.step, now=True)
-            self.save(run)
-        if wish:
-            raise stopped(wish, f"in epoch {run.epoch + 1}, after step {run.step}", str(run.folder))
-
-    def while_scoring(self, run: Run) -> None:
-        """Save the state before the scores, if somebody wants the training to end.
-
-        Ranks score differently many batches, and hear it afterwards.
-        """
-        if self.wish.signal and run.ranks.count == 1:
-            self.save(run)
-            where = f"in the scoring of epoch {run.epoch + 1}"
-            raise stopped(self.wish.signal, where, str(run.folder))
-
-    def save(self, run: Run) -> None:
-        """Save now."""
-        start = time.monotonic()
-        save_state(run)
-        self._saved_at = time.monotonic()
-        self._cost = self._saved_at - start
-
-
-STEPS_TO_AGREE = 10
-"""Ranks ask the first one after so many steps whether to save: asking is a message to all."""
 
 
 @dataclass(frozen=True)
@@ -179,8 +113,8 @@ def save_state(run: Run) -> None:
         "random_python": [python[0], list(python[1]), python[2]],
         "random_numpy": _plain_numpy(np.random.get_state(legacy=False)),
     }
-    run.generation += 1
-    json_path = _json_path(run.folder, SLOTS[run.generation % 2])
+    generation = run.generation + 1
+    json_path = _json_path(run.folder, SLOTS[generation % 2])
     path = json_path.with_suffix(".safetensors")
     own = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with atomic(path) as temporary:
@@ -192,11 +126,13 @@ def save_state(run: Run) -> None:
         }
     state = {
         "version": STATE_VERSION,
-        "generation": run.generation,
+        "generation": generation,
         "tensors": told_of,
         "values": values,
     }
     write_bytes(json_path, _signed(state))
+    # A save that fails half way has spoilt its own slot, which the next one writes again.
+    run.generation = generation
 
 
 def _hash(path: Path) -> str:

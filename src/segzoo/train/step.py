@@ -21,6 +21,8 @@ from segzoo.train.device import autocast
 from segzoo.train.finite import FiniteWatch
 from segzoo.train.run import Run
 from segzoo.train.sharding import local
+from segzoo.train.stopping import Wish
+from segzoo.train.undo import Undo
 
 log = logging.getLogger("segzoo")
 
@@ -28,16 +30,27 @@ Group = list[tuple[Batch, Part]]
 """The batches of one optimizer step, each with its place in the epoch."""
 
 
-def take_step(run: Run, group: Group, watch: FiniteWatch) -> None:
+def take_step(run: Run, group: Group, watch: FiniteWatch, undo: Undo, wish: Wish) -> None:
     """Take an optimizer step, and count its pictures in the epoch's loss and scores.
 
     Where the device's memory does not suffice for a batch, it goes through in twice as many pieces
-    from then on, whose gradients add up to the batch's; norms see a piece at a time.
+    from then on, whose gradients add up to the batch's; norms see a piece at a time. A step that
+    `undo` remembers the beginning of can be left, by an error or as `wish` has it, until the
+    weights change.
     """
+    watch.begin(run.step + 1, [key for batch, _ in group for key in batch.keys])
+    with wish.interruptible() if undo.possible else contextlib.nullcontext():
+        add_gradients(run, group, watch)
+    change_weights(run, watch, undo)
+    run.partial.batches += len(group)
+    run.partial.pictures = run.images_done
+
+
+def add_gradients(run: Run, group: Group, watch: FiniteWatch) -> None:
+    """Take the batches of a step forward and back, in as many pieces as memory asks for."""
     random = run.partial.random
     assert random is not None
     drawn, counted = random.get_state(), 0
-    watch.begin(run.step + 1, [key for batch, _ in group for key in batch.keys])
     while True:
         try:
             for index, one in enumerate(weighed(group)):
@@ -47,9 +60,6 @@ def take_step(run: Run, group: Group, watch: FiniteWatch) -> None:
         except torch.OutOfMemoryError as error:
             _take_smaller_pieces(run, group, error)
             random.set_state(drawn)
-    change_weights(run, watch)
-    run.partial.batches += len(group)
-    run.partial.pictures = run.images_done
 
 
 def weighed(group: Group) -> Iterator[tuple[Batch, Part, bool, float]]:
@@ -87,19 +97,27 @@ def backward(
             watch.note(loss, run.step + 1)
             if count:
                 run.metrics.update(logits_BKHW.detach(), truth_BHW)
-                part.loss += loss.detach().nan_to_num(0, 0, 0) * (place.total * weight)
+                counts = place.total * weight
+                part.loss = part.loss + loss.detach().nan_to_num(0, 0, 0) * counts
     if count:
         run.images_done += place.total
 
 
-def change_weights(run: Run, watch: FiniteWatch) -> None:
-    """Let the optimizer use the gradients that have been added up."""
+def change_weights(run: Run, watch: FiniteWatch, undo: Undo) -> None:
+    """Let the optimizer use the gradients that have been added up, if they are finite."""
     if run.config.clip_grad > 0:
         run.scaler.unscale_(run.optimizer)
         norm = nn.utils.clip_grad_norm_(run.model.parameters(), run.config.clip_grad)
-        if not run.scaler.is_enabled():  # It leaves steps out by itself.
-            watch.note(local(norm), run.step + 1)
-    if not watch.to_be_skipped(run.step + 1):
+    else:
+        gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+    if not run.scaler.is_enabled():  # It leaves steps out by itself.
+        watch.note(local(norm), run.step + 1)
+    if watch.to_be_skipped(run.step + 1):
+        undo.statistics()
+        undo.forget()
+    else:
+        undo.forget()
         run.scaler.step(run.optimizer)
         run.scaler.update()
     run.optimizer.zero_grad(set_to_none=True)
