@@ -29,6 +29,63 @@ def save(path, values):
 
 
 @pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda v: v.to(torch.int64), "holds int64, no weights"),
+        (lambda v: v > 0, "holds bool, no weights"),
+        (lambda v: v.to(torch.complex64), "holds complex64, no weights"),
+        (lambda v: v.to_sparse(), "is a sparse, quantized or empty tensor"),
+        (lambda v: v * float("nan"), "are not all finite numbers"),
+    ],
+)
+def test_tensors_that_can_be_no_weights_are_refused(state, tmp_path, spoil, message):
+    name = next(name for name, value in state.items() if value.ndim == 4)
+    path = save(tmp_path / "a.pth", {**state, name: spoil(state[name])})
+    with pytest.raises(SegzooError, match=rf"a\.pth: .*`{name}` {message}"):
+        import_weights(path, tmp_path / "b.safetensors", **HOW)
+    assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_a_variance_is_not_negative(state, tmp_path):
+    name = next(name for name in state if name.endswith("running_var"))
+    path = save(tmp_path / "a.pth", {**state, name: -state[name]})
+    with pytest.raises(SegzooError, match=rf"`{name}`, a variance, is negative"):
+        import_weights(path, tmp_path / "b.safetensors", **HOW)
+    assert not (tmp_path / "b.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is damaged"), (b"some text", "is damaged"), (b"PK\x03\x04" + bytes(99), "is damaged")],
+)
+def test_files_of_others_are_told_from_programs(tmp_path, content, message):
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(SegzooError, match=rf"a\.pth {message}") as caught:
+        import_weights(tmp_path / "a.pth", tmp_path / "b.safetensors", **HOW)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_module_or_a_program_is_refused_by_what_it_needs(tmp_path):
+    path = save(tmp_path / "a.pth", torch.nn.Linear(2, 2))
+    with pytest.raises(SegzooError, match=r"without running what is in it: it needs `torch\.nn.*`"):
+        import_weights(path, tmp_path / "b.safetensors", **HOW)
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "b.pt")
+    with pytest.raises(SegzooError, match=r"b\.pt is a TorchScript archive"):
+        import_weights(tmp_path / "b.pt", tmp_path / "b.safetensors", **HOW)
+
+
+def test_settings_of_an_import_are_checked_first(state, tmp_path):
+    path = save(tmp_path / "a.pth", state)
+    for how, message in (
+        ({"normalize": "imagnet"}, r"--normalize imagnet\ndid you mean `imagenet`"),
+        ({"classes": ["a", "a"]}, "--classes a,a"),
+        ({"classes": ["", ""]}, "--classes ,"),
+    ):
+        with pytest.raises(SegzooError, match=message):
+            import_weights(path, tmp_path / "b.safetensors", **{**HOW, **how})
+
+
+@pytest.mark.parametrize(
     "wrap",
     [
         lambda state: state,

@@ -88,6 +88,23 @@ def test_a_root_that_is_lost_on_the_way(hk_root, tmp_path):
     assert_same_weights(tmp_path / "a", tmp_path / "b")
 
 
+def test_a_run_folder_that_is_removed_ends_the_training(hk_root, tmp_path):
+    gone = At(2, lambda: shutil.rmtree(tmp_path / "b"))
+    with pytest.raises(SegzooError, match=rf"the run folder {tmp_path}/b is gone"):
+        train(hk_root, tmp_path / "b", observers=[gone])
+    assert not (tmp_path / "b" / "best.safetensors").exists()
+
+
+def test_best_weights_that_are_removed_are_missed(hk_root, tmp_path):
+    best = tmp_path / "b" / "best.safetensors"
+    with pytest.raises(SegzooError, match=f"{best} is gone: it was removed while"):
+        train(hk_root, tmp_path / "b", observers=[At(2, best.unlink)], tolerance=0, lr=0)
+    with pytest.raises(SegzooError, match=rf"{best} is gone: the weights of epoch 1.*\n.*--force"):
+        fit(resume=tmp_path / "b", progress=False)
+    assert fit(resume=tmp_path / "b", progress=False, force=True).best_epoch == 2
+    assert best.is_file()
+
+
 DATA = """
 from segzoo import DatasetSpec
 def segzoo_datasets():
@@ -153,6 +170,45 @@ def test_an_observer_that_raises_leaves_the_run_as_it_is(hk_root, tmp_path, capl
     assert again.observer_errors
     assert_same_weights(tmp_path / "a", tmp_path / "c")
     assert fit(resume=tmp_path / "c", epochs=4, progress=False).epochs == 4
+
+
+def test_an_observer_that_changes_what_it_should_not_leaves_the_run_as_it_is(hk_root, tmp_path):
+    class Careless:
+        def segzoo_epoch_end(self, run):
+            torch.set_default_dtype(torch.float64)
+            torch.set_default_device("meta")
+            torch.set_num_threads(torch.get_num_threads() + 1)
+            torch.set_grad_enabled(False)
+            torch.manual_seed(5)
+            run.model.train()
+            run.model(torch.ones(2, 3, 32, 32, device="cpu", dtype=torch.float32))
+
+    class Generator:
+        def segzoo_checkpoint_saved(self):
+            raise GeneratorExit
+
+    train(hk_root, tmp_path / "a")
+    result = train(hk_root, tmp_path / "b", observers=[Careless(), Generator()])
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.zeros(1).device.type == "cpu"
+    assert list(result.observer_errors) == ["Generator (observers[1])"]
+    assert_same_weights(tmp_path / "a", tmp_path / "b")
+
+
+def test_an_error_of_an_observer_is_told_in_short(hk_root, tmp_path):
+    def fail():
+        raise RuntimeError("x" * 10_000_000)
+
+    result = train(hk_root, tmp_path / "a", observers=[At(1, fail)])
+    assert len(result.observer_errors["At (observers[0])"]) < 2000
+
+
+def test_what_a_run_killed_at_once_leaves_is_no_run(hk_root, tmp_path):
+    (tmp_path / "a" / "last").mkdir(parents=True)
+    for name in ("a/.writing-x.toml", "a/last/.writing-y.safetensors", "a/last/.lock"):
+        (tmp_path / name).touch()
+    train(hk_root, tmp_path / "a")
+    assert not list((tmp_path / "a").rglob(".writing-*"))
 
 
 def test_sigterm_in_the_middle_of_writing_is_heard_afterwards(hk_root, tmp_path, monkeypatch):

@@ -203,6 +203,60 @@ def test_changed_settings_are_shown_and_refused(hk_root, tmp_path, caplog):
     assert "going on with another setting: lr: 0.001 -> 0.002" in caplog.text
 
 
+def test_options_are_compared_one_by_one_and_by_value(hk_root, tmp_path):
+    train(hk_root, tmp_path / "a", epochs=1)
+    same = {"model_options": {"width": "4"}, "root": os.path.relpath(hk_root), "lr": "1e-3"}
+    assert fit(resume=tmp_path / "a", epochs=2, progress=False, **same).epochs == 2
+    other = {"model_options": {"width": "8"}, "data_options": {"val": "0.2"}, "size": "64"}
+    with pytest.raises(SegzooError, match="size: .*64.*-o width: 4 -> 8; -O val: .* -> 0.2"):
+        fit(resume=tmp_path / "a", epochs=3, progress=False, **other)
+    with pytest.raises(SegzooError, match="has no option `hight`"):
+        fit(resume=tmp_path / "a", model_options={"hight": "8"}, progress=False)
+
+
+def test_other_circumstances_are_told(hk_root, tmp_path, caplog):
+    train(hk_root, tmp_path / "a", epochs=1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        fit(resume=tmp_path / "a", epochs=2, progress=False)
+    finally:
+        torch.set_num_threads(before)
+    assert f"threads {before + 1} instead of {before}: the outcome will not be the" in caplog.text
+    caplog.clear()
+    fit(resume=tmp_path / "a", epochs=3, progress=False, force=True)
+    assert "instead of 1.0" not in caplog.text
+
+
+def test_other_pictures_of_the_same_names_are_refused(hk_root, tmp_path):
+    train(hk_root, tmp_path / "a", epochs=1)
+    pictures = hk_root / "testing"
+    (pictures / "00011.png").write_bytes((pictures / "00012.png").read_bytes())
+    with pytest.raises(SegzooError, match="other pictures"):
+        fit(resume=tmp_path / "a", epochs=2, progress=False)
+
+
+def test_a_run_whose_state_is_gone_does_not_begin_anew(hk_root, tmp_path):
+    train(hk_root, tmp_path / "a", epochs=2)
+    for path in (tmp_path / "a" / "last").glob("state*"):
+        path.unlink()
+    with pytest.raises(SegzooError, match="has no state, but .* was trained for 2 epochs"):
+        fit(resume=tmp_path / "a", progress=False)
+
+
+def test_what_was_left_out_is_told_after_a_resumed_run_too(hk_root, tmp_path, monkeypatch):
+    picture = hk_root / "training" / "00004.png"
+    picture.write_bytes(picture.read_bytes()[:500])
+    with monkeypatch.context() as patch:
+        stop_after(patch, 5)
+        with pytest.raises(StoppedError):
+            train(hk_root, tmp_path / "a", on_bad_image="skip")
+    picture.with_name("00004_matte.png").touch()
+    result = fit(resume=tmp_path / "a", progress=False)
+    assert len(result.left_out) == 1
+    assert str(picture) in result.left_out[0]
+
+
 def test_other_pictures_are_refused(hk_root, tmp_path):
     train(hk_root, tmp_path / "a", epochs=1)
     for path in sorted((hk_root / "training").glob("00009*")):
@@ -218,6 +272,9 @@ def test_resume_refuses_what_it_cannot_continue(hk_root, tmp_path):
         fit(resume=tmp_path / "a", progress=False)
     with pytest.raises(SegzooError, match="is no run folder"):
         fit(resume=tmp_path, progress=False)
+    (tmp_path / "a" / "config.toml").write_text("")
+    with pytest.raises(SegzooError, match=r"config.toml does not say what was trained"):
+        fit(resume=tmp_path / "a", progress=False)
 
 
 def test_a_run_folder_in_use_is_refused(hk_root, tmp_path):

@@ -5,6 +5,7 @@ run folder's config.toml, with the same name and help.
 """
 
 import dataclasses
+import math
 import re
 import tomllib
 import typing
@@ -19,6 +20,8 @@ from segzoo.plugins import get_registry
 
 Size = tuple[int, int]
 
+SMALLEST_SIDE = 2  # torch cannot resize to a single pixel with antialiasing.
+MOST_PIXELS = 1 << 26
 OF_DATA_SETS = "data_sets"  # a recipe's table of options by a data set's full name
 
 
@@ -93,7 +96,9 @@ class RunConfig:
     metrics: str = option(
         "", "further metrics, comma separated: overlap, boundary, matting, or a plugin's"
     )
-    patience: int = option(0, "stop after this many epochs without a better score; 0 = never")
+    patience: int = option(
+        0, "stop after this many epochs without a better score; 0 = never", minimum=0
+    )
     train_splits: tuple[str, ...] = option(("train",), "splits to train on")
     eval_splits: tuple[str, ...] = option(
         ("val", "test"), "splits scored each epoch; the first one chooses the best weights"
@@ -109,7 +114,9 @@ class RunConfig:
         "spread parameters, gradients and optimizer state over the processes of torchrun (FSDP2), "
         "for a network that fills a GPU by itself",
     )
-    workers: int = option(-1, "processes that read pictures; -1 = chosen from the cores")
+    workers: int = option(
+        -1, "processes that read pictures; -1 = chosen from the cores", minimum=-1, maximum=256
+    )
     cache: Literal["auto", "memory", "none"] = option(
         "auto",
         "keep pictures once they are read and resized: auto on disk, for other runs too, where "
@@ -125,7 +132,7 @@ class RunConfig:
         5.0, "minutes between two saves of the state within an epoch; 0 = after epochs alone",
         minimum=0,
     )  # fmt: skip
-    seed: int = option(0, "seed of weights, order and augmentation", minimum=0)
+    seed: int = option(0, "seed of weights, order and augmentation", minimum=0, maximum=2**32 - 1)
     out: str | None = option(None, "run folder; by default runs/MODEL-DATA, numbered")
     model_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     data_options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -235,8 +242,12 @@ def parse_size(value: Any) -> Size:
         numbers = []
     if len(numbers) == 1:
         numbers *= 2
-    if len(numbers) != 2 or min(numbers) < 1:
-        raise SegzooError(f"size {value!r}", "give one side, 256, or height x width, 192x256")
+    if len(numbers) != 2 or min(numbers) < SMALLEST_SIDE or math.prod(numbers) > MOST_PIXELS:
+        raise SegzooError(
+            f"size {value!r}",
+            "give one side, 256, or height x width, 192x256, each at least "
+            f"{SMALLEST_SIDE} and together at most {MOST_PIXELS} pixels",
+        )
     return (numbers[0], numbers[1])
 
 

@@ -5,6 +5,7 @@ code. What comes out is a weights file as training writes it.
 """
 
 import importlib.metadata
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,14 +17,16 @@ from torch import Tensor
 
 from segzoo.config import Size
 from segzoo.data.sample import voc_palette
-from segzoo.errors import SegzooError
-from segzoo.model import create_model, model_record, normalization
+from segzoo.errors import SegzooError, listed, nearest
+from segzoo.isolation import one_line
+from segzoo.model import NORMALIZATIONS, create_model, model_record, normalization
 from segzoo.tensors import read_header
 from segzoo.weights import load_model, save_weights
 from segzoo.weights_info import WeightsInfo
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
 PREFIXES = ("module.", "model.", "network.", "net.", "_orig_mod.", "backbone.", "student.")
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 SHOWN = 6
 
 
@@ -66,6 +69,12 @@ def import_weights(
     """
     if out.exists():
         raise SegzooError(f"{out} exists already", "choose another --out, or move it away")
+    if normalize not in NORMALIZATIONS:
+        raise SegzooError(
+            f"--normalize {normalize}",
+            f"{nearest(normalize, NORMALIZATIONS)}there is: {listed(NORMALIZATIONS)}",
+        )
+    _check_classes(classes)
     tensors, no_tensors = read_tensors(file)
     network = create_model(
         model, in_channels=in_channels, num_classes=len(classes), options=dict(options or {})
@@ -80,6 +89,7 @@ def import_weights(
         source = {name: named[prefix + name] for name in wanted if prefix + name in named}
         _check_names(file, wanted, source, named, tensors)
     _check_shapes(file, wanted, source, tensors)
+    _check_values(file, network.network.state_dict(), source, tensors)
     counters = {name for name in wanted if name.endswith("num_batches_tracked")} - source.keys()
     state = {name: tensors[place] for name, place in source.items()}
     own = network.network.state_dict()
@@ -104,7 +114,11 @@ def import_weights(
             torch=torch.__version__,
         ),
     )
-    load_model(out)
+    try:
+        load_model(out)
+    except SegzooError:
+        out.unlink()  # What cannot be used is not left there.
+        raise
     used = set(source.values())
     return Report(
         tensors=len(source),
@@ -129,11 +143,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     try:
         values: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise SegzooError(
-            f"{path} cannot be read without running what is in it: "
-            f"{' '.join(str(error).split())[:200]}",
-            "save its state dict alone, torch.save(model.state_dict(), FILE), where it was made",
-        ) from error
+        raise _unreadable(path, error) from error
     for _ in range(3):
         inner = next(
             (values[name] for name in WRAPPERS if isinstance(values, dict) and name in values
@@ -151,6 +161,56 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
             f"a state dict is looked for there, and under {', '.join(WRAPPERS)}",
         )
     return tensors, tuple(str(name) for name in values if name not in tensors)
+
+
+def _unreadable(path: Path, error: Exception) -> SegzooError:
+    """Tell a file that holds code or classes from one that torch.save did not write, or damage."""
+    hint = "save its state dict alone, torch.save(model.state_dict(), FILE), where it was made"
+    text = str(error)
+    # torch's text ends in advice to load without this protection, which is no advice here.
+    found = re.search(r"Unsupported (?:global|class|operand)[^\n]*?:? ?(?:GLOBAL )?([\w.]+)", text)
+    if "TorchScript" in text:
+        return SegzooError(f"{path} is a TorchScript archive, which is a program", hint)
+    if type(error).__name__ == "UnpicklingError" and "weights_only" in text.lower():
+        what = f": it needs `{found[1]}`" if found else ""
+        return SegzooError(f"{path} cannot be read without running what is in it{what}", hint)
+    return SegzooError(
+        f"{path} is damaged, or no file of torch.save: {one_line(error)[:120]}",
+        "copy it again; .safetensors, .pth and .pt files are read",
+    )
+
+
+def _check_classes(classes: Sequence[str]) -> None:
+    if not all(classes) or len(set(classes)) < len(classes):
+        raise SegzooError(
+            f"--classes {','.join(classes)}", "name each output once: --classes background,person"
+        )
+
+
+def _check_values(
+    file: Path,
+    own: Mapping[str, Tensor],
+    source: Mapping[str, str],
+    tensors: Mapping[str, Tensor],
+) -> None:
+    """Refuse tensors that cannot be those of the network, however well their shapes fit."""
+    for name, place in source.items():
+        value = tensors[place]
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            raise SegzooError(
+                f"{file}: `{place}` is a sparse, quantized or empty tensor",
+                "save ordinary tensors: .to_dense(), .dequantize()",
+            )
+        if own[name].is_floating_point() and value.dtype not in FLOATS:
+            raise SegzooError(
+                f"{file}: `{place}` holds {str(value.dtype).removeprefix('torch.')}, no weights",
+                "weights are float64, float32, float16 or bfloat16",
+            )
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise SegzooError(
+                f"{file}: the values of `{place}` are not all finite numbers",
+                "it comes from a training that had diverged, or is damaged",
+            )
 
 
 def _renamed(name: str, renames: Mapping[str, str]) -> str:

@@ -72,14 +72,19 @@ def traced(plugin: Plugin) -> Iterator[None]:
             plugin.warnings.append(f"changes the environment for all: {', '.join(changed)}")
 
 
+LONGEST = 1000  # characters of an error that is not ours
+
+
 def one_line(error: BaseException) -> str:
     """Return an error in one line; the type is left out where the text is ours."""
     try:
         text = " ".join(str(error).split())
-    except Exception:  # the error is a plugin's, and so is its __str__
+    except (Exception, SystemExit):  # the error is a plugin's, and so is its __str__
         text = ""
     if isinstance(error, SegzooError):
         return text
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -136,7 +136,13 @@ class Segmenter:
         ready = self.preprocess(images_BCHW.to(self.device))
         with autocast(self.device, self.precision):
             output = self.model(ready.contiguous(memory_format=torch.channels_last))
-        return (output["out"] if isinstance(output, dict) else output).float()
+        logits_BKHW = (output["out"] if isinstance(output, dict) else output).float()
+        if not bool(torch.isfinite(logits_BKHW).all()):
+            raise SegzooError(
+                f"the network gives no finite numbers for this picture, in {self.precision}",
+                "with --precision fp32 it may; else the weights are damaged",
+            )
+        return logits_BKHW
 
     def predict(self, image: Any, how: Inference = AS_TRAINED, **settings: Any) -> Prediction:
         """Segment one picture of any size.

@@ -91,7 +91,11 @@ def _predicted(
 ) -> Iterator[tuple[Path, Path, Tensor, Prediction]]:
     for batch in _batches(read, how.pictures_at_once):
         predictions = segmenter.predictions([pixels_CHW for _, _, pixels_CHW in batch], how)
-        for (path, target, pixels_CHW), prediction in zip(batch, predictions, strict=True):
+        for path, target, pixels_CHW in batch:
+            try:
+                prediction = next(predictions)
+            except SegzooError as error:
+                raise SegzooError(f"{path}: {error.message}", error.hint) from error
             yield path, target, pixels_CHW, prediction
 
 
@@ -118,8 +122,12 @@ def _collect(pictures: Sequence[Path]) -> list[tuple[Path, Path]]:
     for given in pictures:
         if given.is_dir():
             for path in sorted(given.rglob("*")):
-                if path.is_file() and is_picture(path):
+                if not is_picture(path):
+                    continue
+                if path.is_file():
                     found.setdefault(path, path.relative_to(given))
+                elif not path.is_dir():
+                    log.warning("left out: %s is no file, or a link to none", path)
         elif given.is_file():
             found.setdefault(given, Path(given.name))
         else:

@@ -9,6 +9,7 @@ import contextlib
 import importlib.metadata
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from segzoo.weights_info import WeightsInfo, description_fault, info_of
 
 def save_run_weights(run: Run, metrics: dict[str, Scores]) -> None:
     """Write the run's deployed model to its best.safetensors, atomically."""
+    run.check_kept(weights=False)
     info = run.info
     described = WeightsInfo(
         model=model_record(run.model),
@@ -181,6 +183,10 @@ def _check_values(path: str | Path, model: SegmentationModel) -> None:
                 f"{path}: the values of `{name}` are not all finite numbers",
                 "it comes from a training that had diverged, or is damaged",
             )
+        if name.endswith("running_var") and bool((value < 0).any()):
+            raise SegzooError(
+                f"{path}: `{name}`, a variance, is negative", "it is damaged: copy it again"
+            )
 
 
 def _outlined(build: Callable[[], SegmentationModel]) -> SegmentationModel | None:
@@ -189,7 +195,8 @@ def _outlined(build: Callable[[], SegmentationModel]) -> SegmentationModel | Non
     A file may ask for any width, and so for any amount of memory.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Networks that fill tensors are told that it is vain.
             return build()
     except Exception:
         return None  # If something is wrong with the network, building it says so.

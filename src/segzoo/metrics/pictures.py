@@ -56,7 +56,7 @@ class PictureScores:
     def write(self, path: Path) -> None:
         """Write all records as CSV, an empty cell where there is no value, or as a JSON list."""
         check_ending(path)
-        with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        with atomic(path) as temporary, temporary.open("w", **TEXT) as file:
             if path.suffix.lower() == ".json":
                 json.dump(self.records(), file, indent=2)
                 file.write("\n")
@@ -64,6 +64,10 @@ class PictureScores:
             writer = csv.DictWriter(file, ("key", *self.scores), lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.records())
+
+
+TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+"""A file's name need not be UTF-8; it is written as it is."""
 
 
 def check_ending(path: Path) -> None:

@@ -2,11 +2,9 @@
 
 import contextlib
 import copy
-import hashlib
-import json
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,21 +14,23 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from segzoo.config import RunConfig, make_config, read_config, with_typed_options
+from segzoo.config import RunConfig, make_config, with_typed_options
 from segzoo.data.batches import Batches, deaths_told
+from segzoo.data.fingerprint import fingerprint
 from segzoo.data.opening import DataSource
 from segzoo.data.opening import joined as one_after_another
 from segzoo.data.preflight import look
 from segzoo.data.sample import DataInfo
-from segzoo.errors import SegzooError, StoppedError, listed
+from segzoo.errors import SegzooError, StoppedError
 from segzoo.evaluate import memory_format
 from segzoo.losses import make_loss
 from segzoo.losses.balance import with_counted_weights
 from segzoo.metrics import MetricSet
 from segzoo.model import Preprocess, count_parameters, create_model, normalization
-from segzoo.ranks import ALONE, Ranks, asked_for, joined, same_norms, told
-from segzoo.store import LOCK, locked, write_json
+from segzoo.ranks import ALONE, Ranks, asked_for, joined, same_norms
+from segzoo.store import locked, remove_temporary, write_json
 from segzoo.train.device import pick_device, pick_precision
+from segzoo.train.folders import go_on, new_folder, remove_unused, resumed_config
 from segzoo.train.grouped import better_in_fp32, keep_grouped_fp32
 from segzoo.train.keeping import StateKeeper
 from segzoo.train.layers import drop_blocks
@@ -40,13 +40,10 @@ from segzoo.train.observers import standard_stream
 from segzoo.train.optim import WeightAverage, make_optimizer, make_schedule, pretrained_module
 from segzoo.train.run import Run, RunResult, save_config
 from segzoo.train.sharding import shard
-from segzoo.train.state import has_state, load_state, state_folder
+from segzoo.train.state import has_state, state_folder
 from segzoo.train.stopping import listening
 
 log = logging.getLogger("segzoo")
-
-HARMLESS = {"epochs", "patience", "device", "workers", "cache", "save_minutes"}
-"""Settings that a resumed run may have otherwise than the run it continues."""
 
 
 @joined()
@@ -75,7 +72,7 @@ def fit(
     """
     ranks = asked_for()
     if resume is not None:
-        config, folder = _resumed_config(Path(resume), settings, force)
+        config, folder = resumed_config(Path(resume), settings, force)
     else:
         if config is not None and (settings or recipe or file):
             raise SegzooError(
@@ -86,18 +83,21 @@ def fit(
         if config.root is not None:
             # The saved config has to find the data from any working directory.
             config = replace(config, root=str(Path(config.root).absolute()))
-        folder = _new_folder(config, ranks)
+        folder = new_folder(config, ranks)
     watching = Observers(observers) if ranks.first else Observers.nobody()
     with locked(state_folder(folder)) if ranks.first else contextlib.nullcontext():
+        if ranks.first:
+            remove_temporary(folder)
+            remove_temporary(state_folder(folder))
         try:
             run = prepare(config, folder, ranks)
         except BaseException:
             if ranks.first and resume is None:
-                _remove_unused(folder)
+                remove_unused(folder)
             raise
         run.stream = stream if stream is not None else standard_stream(progress)
         if resume is not None:
-            _go_on(run, folder, force)
+            go_on(run, force=force)
         if ranks.first:
             save_config(folder, run.config)
         return _train(run, watching)
@@ -114,6 +114,8 @@ def _train(run: Run, watching: Observers) -> RunResult:
         if ranks.first and has_state(folder) and not isinstance(error, StoppedError):
             log.warning("stopped; continue with `segzoo train --resume %s`", folder)
         raise
+    if ranks.first:
+        run.check_kept()
     watching.fit_end(run, result, None)
     errors = run.disabled_observers
     left_out = tuple(m for batches in (run.train, *run.evals.values()) for m in batches.faults)
@@ -122,26 +124,13 @@ def _train(run: Run, watching: Observers) -> RunResult:
         disabled_observers=tuple(errors),
         observer_errors=dict(errors),
         left_out=left_out,
+        skipped_steps=tuple((step, tuple(keys)) for step, keys in run.skipped),
     )
     if left_out:
         log.warning("%d pictures could not be read and were left out", len(left_out))
     if ranks.first:
         write_json(folder / "summary.json", result.as_dict())
     return result
-
-
-def _go_on(run: Run, folder: Path, force: bool) -> None:
-    """Bring a run to where it was left; one killed before its first save starts anew."""
-    if not has_state(folder):
-        log.info("%s was stopped before anything was saved: it starts from the beginning", folder)
-        return
-    load_state(run, folder, force=force)
-    if run.epoch >= run.config.epochs and (folder / "summary.json").is_file():
-        raise SegzooError(
-            f"{folder} has already been trained for {run.epoch} epochs", "give more with --epochs"
-        )
-    within = f", batch {run.partial.batches} of the next" if run.partial.batches else ""
-    log.info("resuming %s after epoch %d%s", folder, run.epoch, within)
 
 
 def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
@@ -220,7 +209,7 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
         config=config,
         folder=folder,
         info=info,
-        fingerprint=fingerprint(info, train_data, batches),
+        fingerprint=fingerprint(info, {"train": train_data, **eval_data}),
         model=model,
         forward=torch.compile(forward) if config.compile else forward,  # type: ignore[arg-type]
         preprocess=Preprocess(mean, std, info.value_range).to(device),
@@ -301,17 +290,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
 
 
-def fingerprint(info: DataInfo, train: Any, evals: dict[str, Batches]) -> str:
-    """Return 16 hex digits that change with the data set, its options, classes and pictures."""
-    keys = getattr(train, "keys", None)
-    value = {
-        "data": [info.identity, info.version, info.options, info.classes, info.target],
-        "keys": list(keys) if isinstance(keys, Sequence) else None,
-        "evals": {name: [batches.count, batches.first.keys] for name, batches in evals.items()},
-    }
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _monitor(config: RunConfig, metrics: MetricSet, info: DataInfo) -> str:
     if config.monitor == "auto":
         return "mad" if info.target == "alpha" else "mean_iou"
@@ -321,80 +299,3 @@ def _monitor(config: RunConfig, metrics: MetricSet, info: DataInfo) -> str:
             f"--monitor {config.monitor}: no such score", f"there is: {', '.join(sorted(names))}"
         )
     return config.monitor
-
-
-def _resumed_config(folder: Path, settings: dict[str, Any], force: bool) -> tuple[RunConfig, Path]:
-    """Return the run folder's config with what may differ in a resumed run: mainly the epochs."""
-    path = folder / "config.toml"
-    if not path.is_file():
-        raise SegzooError(f"{folder} is no run folder: it has no config.toml")
-    own = make_config(read_config(path))
-    asked = make_config({**read_config(path), **settings})
-    changes = [
-        f"{name.replace('_', '-')}: {getattr(own, name)} -> {getattr(asked, name)}"
-        for name in sorted(set(settings) - HARMLESS)
-        if getattr(own, name) != getattr(asked, name)
-    ]
-    if changes and not force:
-        raise SegzooError(
-            f"--resume takes the run's own settings; changed are {'; '.join(changes)}",
-            "leave them out, or go on with them by --force; without it may differ "
-            f"{listed(name.replace('_', '-') for name in HARMLESS)}",
-        )
-    for change in changes:
-        log.warning("going on with another setting: %s", change)
-    return asked, folder
-
-
-def _new_folder(config: RunConfig, ranks: Ranks) -> Path:
-    """Return the run folder, which the first rank chooses, or refuses, for all."""
-    said: dict[str, str] = {}
-    if ranks.first:
-        folder = Path(config.out) if config.out else _next_folder(config)
-        try:
-            _refuse_used(folder)
-            said = {"folder": str(folder)}
-        except SegzooError as error:
-            said = {"message": error.message, "hint": error.hint}
-    said = told(said)[0]
-    if "folder" not in said:
-        raise SegzooError(said["message"], said["hint"])
-    return Path(said["folder"])
-
-
-def _next_folder(config: RunConfig) -> Path:
-    """Return runs/MODEL-DATA, or the first free runs/MODEL-DATA-2, -3, ..."""
-    names = [name.rsplit("/", 1)[-1] for name in (config.model, config.data)]
-    base = Path("runs") / "-".join(names)
-    folder, number = base, 1
-    while folder.exists():
-        number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder
-
-
-def _left_behind(folder: Path) -> Iterator[Path]:
-    """Yield what is in a folder but for the lock, which a run killed at once leaves."""
-    for path in folder.iterdir():
-        if path == state_folder(folder) and path.is_dir():
-            yield from (inner for inner in path.iterdir() if inner.name != LOCK)
-        else:
-            yield path
-
-
-def _remove_unused(folder: Path) -> None:
-    """Remove a run folder in which there is nothing but the lock."""
-    if any(_left_behind(folder)):
-        return
-    (state_folder(folder) / LOCK).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        state_folder(folder).rmdir()
-        folder.rmdir()
-
-
-def _refuse_used(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(_left_behind(folder))):
-        raise SegzooError(
-            f"the run folder {folder} exists already",
-            f"choose another --out, or continue it with --resume {folder}",
-        )

@@ -79,10 +79,10 @@ class Observers:
                 if name in self._own:
                     caller(run=run, **arguments)
                 else:
-                    with kept_state(run.device):
+                    with kept_state(run):
                         caller(run=run, **_copied(arguments))
             # sys.exit() in an observer ends the observer; Ctrl-C ends the training.
-            except (Exception, SystemExit) as error:
+            except (Exception, SystemExit, GeneratorExit) as error:
                 del self._managers[name]
                 what = one_line(error)
                 epoch = f" of epoch {run.epoch}" if run.epoch else ""
@@ -97,15 +97,29 @@ class Observers:
 
 
 @contextlib.contextmanager
-def kept_state(device: torch.device) -> Iterator[None]:
-    """Put back the random states (Python, numpy, torch on the CPU and `device`) and grad mode.
+def kept_state(run: Run) -> Iterator[None]:
+    """Put back what an observer may change without meaning it: random states, grad mode, threads,
+    torch's default type and device, and what the network's norms remember.
 
-    Takes 0.07 ms, once per hook and observer: an observer that draws numbers, or a network
-    that it runs, leaves the training bit for bit as it is without it.
+    Takes 0.3 ms, once per hook and observer: an observer that draws numbers, or runs the network,
+    leaves the training bit for bit as it is without it.
     """
-    devices = [device] if device.type == "cuda" else []
-    with kept_random(devices), torch.set_grad_enabled(torch.is_grad_enabled()):
-        yield
+    devices = [run.device] if run.device.type == "cuda" else []
+    threads, dtype, device = (
+        torch.get_num_threads(), torch.get_default_dtype(), torch.get_default_device()
+    )  # fmt: skip
+    buffers = [(buffer, buffer.clone()) for buffer in run.model.buffers()]
+    try:
+        with kept_random(devices), torch.set_grad_enabled(torch.is_grad_enabled()):
+            yield
+    finally:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            torch.set_default_device(None if device.type == "cpu" else device)
+        for buffer, before in buffers:
+            buffer.copy_(before)
 
 
 def _copied(arguments: dict[str, Any]) -> dict[str, Any]:

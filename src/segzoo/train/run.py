@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from segzoo.config import RunConfig, config_toml
 from segzoo.data.batches import Batches
 from segzoo.data.sample import DataInfo
+from segzoo.errors import SegzooError
 from segzoo.metrics import MetricSet
 from segzoo.model import Preprocess, SegmentationModel
 from segzoo.ranks import ALONE, Ranks
@@ -95,6 +96,7 @@ class Run:
     best_score: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     disabled_observers: dict[str, str] = field(default_factory=dict)  # name -> what it raised
+    skipped: list[tuple[int, list[str]]] = field(default_factory=list)  # steps, with their pictures
 
     @property
     def deployed(self) -> SegmentationModel:
@@ -105,6 +107,20 @@ class Run:
     def best_path(self) -> Path:
         """Where the best weights are."""
         return self.folder / "best.safetensors"
+
+    def check_kept(self, *, weights: bool = True) -> None:
+        """Raise SegzooError where the folder, or the best weights in it, have been removed."""
+        if not (self.folder / "config.toml").is_file():
+            raise SegzooError(
+                f"the run folder {self.folder} is gone, or its config.toml: it was removed while "
+                "the training went on",
+                "what was trained cannot be kept without it; train anew with another --out",
+            )
+        if weights and self.best_epoch and not self.best_path.is_file():
+            raise SegzooError(
+                f"{self.best_path} is gone: it was removed while the training went on",
+                f"`segzoo train --resume {self.folder} --force` keeps the next epoch's weights",
+            )
 
     @property
     def choosing_split(self) -> str:
@@ -121,7 +137,8 @@ class RunResult:
     """The outcome of a training; `scores` are those of the best epoch, by split.
 
     `observer_errors` says of each of the `disabled_observers` what it raised, and where;
-    `left_out` what was wrong with pictures that could not be read.
+    `left_out` what was wrong with pictures that could not be read; `skipped_steps` are those whose
+    loss or gradient was not finite, each with its pictures.
     """
 
     folder: Path
@@ -143,6 +160,7 @@ class RunResult:
     disabled_observers: tuple[str, ...] = ()
     observer_errors: dict[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    skipped_steps: tuple[tuple[int, tuple[str, ...]], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

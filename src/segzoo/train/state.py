@@ -22,7 +22,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from segzoo.errors import SegzooError
+from segzoo.data.batches import Batches
+from segzoo.errors import SegzooError, listed
 from segzoo.ranks import summed, told
 from segzoo.store import atomic, write_bytes
 from segzoo.tensors import write_tensors
@@ -32,11 +33,11 @@ from segzoo.train.sharding import spread_as, whole
 
 log = logging.getLogger("segzoo")
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 SLOTS = ("a", "b")
 RESTORED = (
     *("epoch", "step", "pieces", "seconds"),
-    *("best_epoch", "best_score", "history", "grouped_fp32"),
+    *("best_epoch", "best_score", "history", "grouped_fp32", "skipped"),
 )
 
 
@@ -83,6 +84,7 @@ def save_state(run: Run) -> None:
     loss = None if run.partial.loss is None else summed(run.partial.loss)
     if not run.ranks.first:
         return
+    run.check_kept()
     tensors |= {f"metrics/{name}": value for name, value in metrics.items()}
     tensors["random/cpu"] = torch.get_rng_state()
     for rank, state in enumerate(randoms):
@@ -110,6 +112,9 @@ def save_state(run: Run) -> None:
         "schedule": run.schedule.state_dict(),
         "scaler": run.scaler.state_dict(),
         "grouped_fp32": run.grouped_fp32,
+        "skipped": run.skipped,
+        "left_out": {name: batches.faults for name, batches in _splits(run).items()},
+        "circumstances": _circumstances(run),
         "random_python": [python[0], list(python[1]), python[2]],
         "random_numpy": _plain_numpy(np.random.get_state(legacy=False)),
     }
@@ -133,6 +138,29 @@ def save_state(run: Run) -> None:
     write_bytes(json_path, _signed(state))
     # A save that fails half way has spoilt its own slot, which the next one writes again.
     run.generation = generation
+
+
+def _splits(run: Run) -> dict[str, Batches]:
+    return {"train": run.train, **run.evals}
+
+
+def _circumstances(run: Run) -> dict[str, Any]:
+    """Return what the last digits of sums depend on, besides the settings."""
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": run.device.type,
+        "precision": run.precision,
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "processes": run.ranks.count,
+        run.model.entry.distribution: run.model.entry.version,
+    }
+
+
+def _tell_other(before: dict[str, Any], now: dict[str, Any]) -> None:
+    other = [f"{k} {v} instead of {before[k]}" for k, v in now.items() if before.get(k, v) != v]
+    if other:
+        log.warning("going on with %s: the outcome will not be the same to the bit", listed(other))
 
 
 def _hash(path: Path) -> str:
@@ -162,9 +190,9 @@ def read_generations(folder: Path) -> list[Saved]:
             found.append(_read_json(path))
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             faults.append(f"{path} is damaged: {error}")
-    for fault in faults:
+    for fault in faults if found else ():
         log.warning("%s", fault)
     if not found:
         raise SegzooError(
@@ -176,11 +204,13 @@ def read_generations(folder: Path) -> list[Saved]:
 
 def _read_json(path: Path) -> Saved:
     data = path.read_bytes()
-    state = json.loads(data)["state"]
+    state = json.loads(data).get("state", {})
     if data != _signed(state):
         raise ValueError("its checksum differs")
     if state["version"] != STATE_VERSION:
         raise ValueError(f"it has state version {state['version']}, not {STATE_VERSION}")
+    if state["tensors"]["name"] != path.with_suffix(".safetensors").name:
+        raise ValueError(f"it is that of {state['tensors']['name']}")
     return Saved(path, state["generation"], state["values"], state["tensors"])
 
 
@@ -210,6 +240,7 @@ def load_state(run: Run, folder: Path, *, force: bool = False) -> None:
             "left",
             "bring them back, or go on with these by --force",
         )
+    _tell_other(values["circumstances"], _circumstances(run))
     try:
         like = run.model.state_dict()
         known = _below(tensors, "model/").items()
@@ -221,7 +252,8 @@ def load_state(run: Run, folder: Path, *, force: bool = False) -> None:
         _match_layout(run.optimizer)
     except (RuntimeError, ValueError, KeyError) as error:
         raise SegzooError(
-            f"{saved.path} does not fit this model and optimizer: {str(error).splitlines()[0]}",
+            f"{saved.path} does not fit this model and optimizer: "
+            f"{' '.join(str(error).split())[:300]}",
             "resume with the run's own settings",
         ) from error
     run.schedule.load_state_dict(values["schedule"])
@@ -231,6 +263,8 @@ def load_state(run: Run, folder: Path, *, force: bool = False) -> None:
     # It was measured; what is measured again may come out otherwise.
     for model in {run.model, run.deployed}:
         keep_grouped_fp32(model, run.grouped_fp32)
+    for name, batches in _splits(run).items():
+        batches.faults |= values["left_out"].get(name, {})
     run.generation = saved.generation
     run.partial = Partial(**values["partial"], metrics=_below(tensors, "metrics/"))
     if "random/augment" in tensors:

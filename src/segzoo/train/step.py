@@ -114,6 +114,7 @@ def change_weights(run: Run, watch: FiniteWatch, undo: Undo) -> None:
     if not run.scaler.is_enabled():  # It leaves steps out by itself.
         watch.note(local(norm), run.step + 1)
     if watch.to_be_skipped(run.step + 1):
+        run.skipped.append(watch.skipped[-1])
         undo.statistics()
         undo.forget()
     else:

@@ -1,0 +1,171 @@
+"""The folder of a run: a new one, or one whose training goes on."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from segzoo.config import RunConfig, make_config, read_config, with_typed_options
+from segzoo.errors import SegzooError, listed
+from segzoo.ranks import Ranks, told
+from segzoo.store import LOCK, TEMPORARY, remove_temporary
+from segzoo.train.run import Run
+from segzoo.train.state import has_state, load_state, state_folder
+
+log = logging.getLogger("segzoo")
+
+HARMLESS = {
+    "epochs", "patience", "device", "workers", "cache", "save_minutes", "on_bad_image",
+    "on_nonfinite",
+}  # fmt: skip
+"""Settings that a resumed run may have otherwise than the run it continues."""
+OPTIONS = {"model_options": "-o", "data_options": "-O"}
+
+
+def resumed_config(folder: Path, settings: dict[str, Any], force: bool) -> tuple[RunConfig, Path]:
+    """Return the run folder's config with what may differ in a resumed run: mainly the epochs.
+
+    Raises SegzooError that shows other changes, unless `force` lets them be.
+    """
+    path = folder / "config.toml"
+    if not path.is_file():
+        raise SegzooError(f"{folder} is no run folder: it has no config.toml")
+    saved = read_config(path)
+    if not {"model", "data"} <= saved.keys():
+        raise SegzooError(
+            f"{path} does not say what was trained: it has no model and data",
+            "bring it back; best.safetensors has the run's best weights",
+        )
+    own = with_typed_options(make_config(saved))
+    if settings.get("root") is not None:
+        root = Path(settings["root"]).absolute()
+        same = own.root is not None and root.resolve() == Path(own.root).resolve()
+        settings = {**settings, "root": own.root if same else str(root)}
+    for name in OPTIONS:
+        if name in settings:
+            settings = {**settings, name: {**getattr(own, name), **settings[name]}}
+    asked = with_typed_options(make_config({**saved, **settings}))
+    changes = [
+        change
+        for field in fields(RunConfig)
+        if field.name not in HARMLESS | {"recipe", "out"}
+        for change in _changes(field.name, getattr(own, field.name), getattr(asked, field.name))
+    ]
+    if changes and not force:
+        raise SegzooError(
+            f"--resume takes the run's own settings; changed are {'; '.join(changes)}",
+            "leave them out, or go on with them by --force; without it may differ "
+            f"{listed(name.replace('_', '-') for name in HARMLESS)}",
+        )
+    for change in changes:
+        log.warning("going on with another setting: %s", change)
+    return asked, folder
+
+
+def _changes(name: str, own: Any, asked: Any) -> Iterator[str]:
+    if name in OPTIONS:
+        for key in sorted(own.keys() | asked.keys()):
+            if own.get(key) != asked.get(key):
+                flag = f"{OPTIONS[name]} {key}"
+                yield f"{flag}: {own.get(key, 'its default')} -> {asked.get(key, 'its default')}"
+    elif own != asked:
+        yield f"{name.replace('_', '-')}: {own} -> {asked}"
+
+
+def go_on(run: Run, *, force: bool) -> None:
+    """Bring a run to where it was left; one killed before its first save starts anew.
+
+    Raises SegzooError where there is nothing to do, or something is missing.
+    """
+    folder = run.folder
+    if not has_state(folder):
+        _check_anew(folder)
+        log.info("%s was stopped before anything was saved: it starts from the beginning", folder)
+        return
+    load_state(run, folder, force=force)
+    if run.best_epoch and run.ranks.first and not run.best_path.is_file():
+        if not force:
+            raise SegzooError(
+                f"{run.best_path} is gone: the weights of epoch {run.best_epoch}, the best so far",
+                "put it back, or go on by --force, which keeps the next epoch's",
+            )
+        run.best_epoch, run.best_score = 0, None
+    if run.epoch >= run.config.epochs and (folder / "summary.json").is_file():
+        raise SegzooError(
+            f"{folder} has already been trained for {run.epoch} epochs", "give more with --epochs"
+        )
+    within = f", batch {run.partial.batches} of the next" if run.partial.batches else ""
+    log.info("resuming %s after epoch %d%s", folder, run.epoch, within)
+
+
+def _check_anew(folder: Path) -> None:
+    """Refuse a run that has come further than its first save, whose state is gone."""
+    lines = folder / "metrics.jsonl"
+    epochs = len(lines.read_text().splitlines()) if lines.is_file() else 0
+    if epochs > 1 or (folder / "summary.json").is_file():
+        raise SegzooError(
+            f"{state_folder(folder)} has no state, but {folder} was trained for {epochs} epochs",
+            "put its state back; or begin anew with another --out",
+        )
+
+
+def new_folder(config: RunConfig, ranks: Ranks) -> Path:
+    """Return the run folder, which the first rank chooses, or refuses, for all."""
+    said: dict[str, str] = {}
+    if ranks.first:
+        folder = Path(config.out) if config.out else _next_folder(config)
+        try:
+            _refuse_used(folder)
+            said = {"folder": str(folder)}
+        except SegzooError as error:
+            said = {"message": error.message, "hint": error.hint}
+        except OSError as error:
+            said = {"message": f"--out {folder}: {error.strerror}", "hint": "give another --out"}
+    said = told(said)[0]
+    if "folder" not in said:
+        raise SegzooError(said["message"], said["hint"])
+    return Path(said["folder"])
+
+
+def _next_folder(config: RunConfig) -> Path:
+    """Return runs/MODEL-DATA, or the first free runs/MODEL-DATA-2, -3, ..."""
+    names = [name.rsplit("/", 1)[-1] for name in (config.model, config.data)]
+    base = Path("runs") / "-".join(names)
+    folder, number = base, 1
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
+def _left_behind(folder: Path) -> Iterator[Path]:
+    """Yield what is in a folder but for the lock and the beginning of a file, which a run that was
+    killed at once leaves.
+    """
+    for path in folder.iterdir():
+        inside = path.iterdir() if path == state_folder(folder) and path.is_dir() else [path]
+        yield from (p for p in inside if p.name != LOCK and not p.name.startswith(TEMPORARY))
+
+
+def remove_unused(folder: Path) -> None:
+    """Remove a run folder in which there is nothing but the lock."""
+    if any(_left_behind(folder)):
+        return
+    for place in (folder, state_folder(folder)):
+        remove_temporary(place)
+    (state_folder(folder) / LOCK).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        state_folder(folder).rmdir()
+        folder.rmdir()
+
+
+def _refuse_used(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise SegzooError(f"--out {folder} is a file", "give a new folder")
+    if folder.exists() and any(_left_behind(folder)):
+        raise SegzooError(
+            f"the run folder {folder} exists already",
+            f"choose another --out, or continue it with --resume {folder}",
+        )
