@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from segzoo.data.batches import Batches
 from segzoo.data.finish import finish_sample
@@ -129,7 +130,116 @@ def test_numpy_arrays_and_deep_images_are_taken():
         assert float(done.image.max()) == 60000
 
 
+PIXELS, IDS = torch.zeros(3, 8, 8, dtype=torch.uint8), torch.ones(8, 8, dtype=torch.uint8)
+
+
 def test_a_malformed_sample_is_named():
-    wrong = Sample(torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(8, 9), "odd")
+    wrong = Sample(PIXELS, torch.zeros(8, 9), "odd")
     with pytest.raises(SegzooError, match="acme/x, `odd`: image"):
         finish_sample(wrong, info(), (8, 8))
+
+
+MALFORMED = [
+    (None, IDS, "the image is a NoneType"),
+    ("text", IDS, "the image is a str"),
+    (Image.new("RGB", (8, 8)), IDS, "the image is a Image"),
+    (np.array([None]), IDS, "the image is a ndarray"),
+    (PIXELS, IDS.to_sparse(), "the target is a sparse tensor"),
+    (PIXELS.long(), IDS, "an image of torch.int64"),
+    (PIXELS.to(torch.complex64), IDS, "an image of torch.complex64"),
+    (PIXELS[:, :0], IDS[:0], "without pixels"),
+    (PIXELS[:0], IDS, "without pixels"),
+    (PIXELS + 0.5, IDS * 0.5, "a target of torch.float32 whose values are not whole"),
+    (PIXELS, IDS * torch.nan, "a target of torch.float32 whose values are not whole"),
+    (PIXELS, IDS * 1e12, "whose values are not whole"),
+    (PIXELS * torch.nan, IDS, "an image with values nan..nan"),
+    (PIXELS - torch.inf, IDS, "an image with values -inf..-inf"),
+    (PIXELS + 300.0, IDS, "an image with values 300..300"),
+    ((PIXELS.int() + 300).to(torch.uint16), IDS, "an image with values 300..300"),
+]
+
+
+@pytest.mark.parametrize(("image", "target", "fault"), MALFORMED)
+def test_what_is_no_picture_or_no_target_is_named(image, target, fault):
+    with pytest.raises(SegzooError, match=f"acme/x, `odd`: .*{fault}"):
+        finish_sample(Sample(image, target, "odd"), info(), None)
+
+
+def test_what_can_be_taken_as_it_is_meant_is():
+    def finished(image=PIXELS, ids=IDS, **changes):
+        return finish_sample(Sample(image, ids, "k"), info(**changes), (4, 4))
+
+    for kind in (torch.bool, torch.int8, torch.int64, torch.float32, torch.float64, torch.uint16):
+        assert finished(ids=IDS.to(kind)).target.unique().tolist() == [1]
+    for kind in (torch.float16, torch.float64, torch.uint16):
+        assert finished(PIXELS.to(kind)).image.dtype == torch.float32
+    assert float(finished(PIXELS + 1.0005, value_range=(0.0, 1.0)).image.max()) > 1
+    assert not finished((PIXELS + 1.0).requires_grad_()).image.requires_grad
+    alpha = {"target": "alpha", "classes": ("a", "b")}
+    assert finished(ids=IDS.bool(), **alpha).target.unique().tolist() == [255]
+    assert finished(ids=IDS.int() * 200, **alpha).target.dtype == torch.uint8
+    with pytest.raises(SegzooError, match=r"a matte with values 256\.\.256"):
+        finished(ids=IDS.int() * 256, **alpha)
+    with pytest.raises(SegzooError, match="whose values are not whole"):
+        finished(ids=IDS * 0.5, **alpha)
+    with pytest.raises(SegzooError, match=r"an image with values 90\.\.90"):
+        finished(PIXELS + 90, value_range=(0.0, 1.0))
+
+
+class Odd(Toy):
+    odd = ()
+
+    def __getitem__(self, index):
+        return self.odd if index == 3 else super().__getitem__(index)
+
+
+@pytest.mark.parametrize(
+    ("odd", "fault"),
+    [
+        (None, "sample 3: TypeError"),
+        ((PIXELS, IDS), "sample 3: TypeError"),
+        ((PIXELS, IDS, "k", 1), "sample 3: TypeError"),
+        ((PIXELS, IDS, 7), "a sample with the key 7"),
+        ((PIXELS, None, "k3"), "`k3`: the target is a NoneType"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_no_sample_is_named(odd, fault, stream):
+    toy = Odd()
+    toy.odd = odd
+    data = (toy[i] for i in range(5)) if stream else toy
+    batches = Batches(toy, info(), size=(8, 8), batch_size=4, workers=0, cache="none")
+    if stream:
+        batches = make(Streamed(data))
+    with pytest.raises(SegzooError, match=f"acme/x.*{fault}"):
+        keys(batches)
+
+
+class Streamed:
+    def __init__(self, items):
+        self.items = list(items)
+
+    def __iter__(self):
+        yield from self.items
+
+
+class Channels(Toy):
+    def __init__(self, channels):
+        super().__init__(len(channels))
+        self.channels = channels
+
+    def __getitem__(self, index):
+        image, target, key = super().__getitem__(index)
+        return Sample(image[:1].repeat(self.channels[index], 1, 1), target, key)
+
+
+@pytest.mark.parametrize(
+    ("channels", "odd"),
+    [((3, 3, 4, 3), "k2"), ((3, 3, 1, 3), "k2"), ((4, 3, 3, 3), "k0"), ((3, 4), "k1"),
+     ((4, 3), "k1"), ((3, 3, 4, 4), "k2")],
+)  # fmt: skip
+def test_the_picture_of_other_channels_than_most_is_named(channels, odd):
+    with pytest.raises(SegzooError, match=f"`{odd}` has .* channels, others"):
+        keys(make(Channels(channels), cache="none", workers=0))
+    with pytest.raises(SegzooError, match="`k2` has 4 channels, the first .* `k0`, has 3"):
+        keys(make(Channels((3, 3, 4, 4)), batch_size=2, cache="none", workers=0))

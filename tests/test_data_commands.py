@@ -10,6 +10,7 @@ from helpers import run_here
 from PIL import Image, ImageEnhance
 
 from segzoo.data.opening import DataSource
+from segzoo.data.sample import Sample
 from segzoo.data.standin import shapes
 from segzoo.data.survey import check, fingerprint, survey
 from segzoo.errors import SegzooError
@@ -71,11 +72,87 @@ def test_broken_and_mislabelled_pictures_are_named(split_root):
     file = split_root / "images/train/1.png"
     file.write_bytes(file.read_bytes()[:300])
     mask = np.array(Image.open(split_root / "masks/val/4.png"))
-    assert problems(split_root) == [("broken", "train", "#1")]
+    assert problems(split_root) == [("broken", "train", "1")]
     mask[0, 0] = 9
     Image.fromarray(mask).save(split_root / "masks/val/4.png")
     found = problems(split_root, classes="a,b,c,d,e,f,g,h,i,j", ignore=0)
     assert ("missing class", "train", "") in found
+
+
+def test_all_broken_masks_and_lone_files_are_listed(split_root):
+    for number in (0, 2):
+        (split_root / f"masks/train/{number}.png").write_bytes(b"no picture")
+    (split_root / "masks/val/5.png").unlink()
+    (split_root / "images/train/3.png").unlink()
+    assert [problem for problem in problems(split_root) if problem[0] != "missing class"] == [
+        ("unpaired", "train", "3"),
+        ("broken", "train", "0"),
+        ("broken", "train", "2"),
+        ("unpaired", "val", "5"),
+    ]
+
+
+class Faulty:
+    classes, palette, target, ignore_index = ("a", "b"), (), "labels", 255
+
+    def __init__(self, keys):
+        if keys:
+            self.keys = ["one", "two", "three", "four"]
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        if index == 0:
+            raise KeyError("boom")
+        if index == 1:
+            return torch.zeros(3, 8, 8, dtype=torch.uint8), None
+        image = torch.zeros(3, 8, 8) + index
+        return Sample(image / index * 300, torch.ones(8, 8, dtype=torch.uint8), f"k{index}")
+
+
+@pytest.mark.parametrize("keys", [True, False])
+def test_what_a_data_set_raises_is_a_problem(split_root, monkeypatch, keys):
+    opened = source(split_root)
+    monkeypatch.setattr(opened, "splits", lambda names: {"train": Faulty(keys)})
+    found = list(check(opened))
+    assert [(p.kind, p.key) for p in found[:3]] == [
+        ("broken", "one" if keys else "#0"),
+        ("broken", "two" if keys else "#1"),
+        ("mislabelled", "k2"),
+    ]
+    assert "sample 0: KeyError: 'boom' (in test_data_commands.py" in found[0].text
+    assert "`k2`: an image with values 300..300" in found[2].text
+    with pytest.raises(SegzooError, match="sample 0: KeyError"):
+        survey(opened)
+
+
+class Channels(Faulty):
+    def __getitem__(self, index):
+        image = torch.zeros(4 if index == 2 else 3, 8, 8, dtype=torch.uint8)
+        return Sample(image, torch.ones(8, 8, dtype=torch.uint8), f"k{index}")
+
+
+def test_a_picture_of_other_channels_is_a_problem(split_root, monkeypatch):
+    opened = source(split_root)
+    monkeypatch.setattr(opened, "splits", lambda names: {"train": Channels(keys=False)})
+    assert next((p.kind, p.key) for p in check(opened)) == ("mislabelled", "k2")
+    with pytest.raises(SegzooError, match="`k2`: 4 channels, the first picture .* has 3"):
+        survey(opened)
+
+
+class FaultyStream:
+    classes, palette, target, ignore_index = ("a", "b"), (), "labels", 255
+
+    def __iter__(self):
+        yield Sample(torch.zeros(3, 8, 8).byte(), torch.ones(8, 8).byte(), "fine")
+        raise ValueError("boom")
+
+
+def test_a_stream_that_raises_ends_there(split_root, monkeypatch):
+    opened = source(split_root)
+    monkeypatch.setattr(opened, "splits", lambda names: {"train": FaultyStream()})
+    assert next((p.kind, p.key) for p in check(opened)) == ("broken", "#1")
 
 
 def test_copies_are_found_in_other_files_sizes_and_light(split_root):

@@ -1,4 +1,5 @@
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,16 +142,126 @@ def test_soft_mattes_are_recognised(tmp_path):
     assert build(tmp_path, threshold=127).threshold == 127
 
 
+def binary(labels):
+    return labels.point(lambda v: 255 * (v > 0))
+
+
 def test_grey_levels_that_are_no_ids_are_explained(tmp_path):
-    write(
-        tmp_path,
-        ("images/{k}.jpg", "masks/{k}.jpg"),
-        masks=lambda m: m.point(lambda v: 255 * (v > 0)),
-    )
-    with pytest.raises(SegzooError, match="neither ids|soft mattes"):
+    write(tmp_path, ("images/{k}.jpg", "masks/{k}.jpg"), masks=binary)
+    with pytest.raises(SegzooError, match=r"p0\.jpg is a JPEG, which changes.*\n.*threshold=127"):
         build(tmp_path)
     train = build(tmp_path, threshold=127)
     assert (train.target, train.threshold) == ("labels", 127)
+    for path in (tmp_path / "masks").iterdir():
+        Image.open(path).save(path.with_suffix(".png"))
+        path.unlink()
+    with pytest.raises(SegzooError, match="neither ids|soft mattes"):
+        build(tmp_path)
+
+
+def test_zero_and_255_with_three_names_or_255_alone_is_refused(tmp_path):
+    write(tmp_path / "two", LAYOUTS["two folders"], masks=binary)
+    with pytest.raises(SegzooError, match="0 and 255 alone.* and 3 classes are named\n-O ignore"):
+        build(tmp_path / "two", classes="a,b,c")
+    assert build(tmp_path / "two", classes="a,b,c", ignore=255).classes == ("a", "b", "c")
+    write(tmp_path / "void", LAYOUTS["two folders"], masks=lambda m: m.point(lambda v: 255))
+    every: list[dict[str, Any]] = [{}, {"classes": "a,b"}, {"ignore": 255}]
+    for options in every:
+        with pytest.raises(SegzooError, match="6 masks looked at hold nothing but 255"):
+            build(tmp_path / "void", **options)
+
+
+def test_what_255_was_in_training_is_an_option_of_the_run(tmp_path, caplog):
+    write(tmp_path / "two", LAYOUTS["two folders"], masks=binary)
+    two = build(tmp_path / "two", classes="a,b")
+    assert "255 is read as the class `b`" in caplog.text
+    assert two.resolved_options == {"ignore": -1}
+    write(
+        tmp_path / "void",
+        LAYOUTS["two folders"],
+        masks=lambda m: m.point(lambda v: (0, 1, 255)[v % 3]),
+    )
+    void = build(tmp_path / "void", classes="a,b")
+    assert void.resolved_options == {"ignore": 255}
+    # And as options they say how the other's masks are read.
+    again = build(tmp_path / "two", classes="a,b", ignore=255)
+    assert set(again[0].target.unique().tolist()) <= {0, 255}
+    with pytest.raises(SegzooError, match=r"label 255 with 2 classes \(0\.\.1\)\n.*-O ignore=255"):
+        build(tmp_path / "void", classes="a,b", ignore=-1)
+    caplog.clear()
+    assert build(tmp_path / "two", classes="a,b", ignore=-1)[0].target.unique().tolist() == [0, 1]
+    assert "read as" not in caplog.text
+
+
+@pytest.mark.parametrize("wrong", ["broken", "label", "colour"])
+def test_a_few_masks_that_cannot_be_used_are_told_of_later(tmp_path, wrong):
+    write(tmp_path, LAYOUTS["kind first"], count=8)
+    for name in ("p2", "p5"):
+        path = tmp_path / "masks" / "train" / f"{name}.png"
+        if wrong == "broken":
+            path.write_bytes(b"no picture")
+        elif wrong == "label":
+            Image.new("L", (32, 24), 9).save(path)
+        else:
+            Image.new("RGB", (32, 24), (200, 0, 0)).save(path)
+    train = build(tmp_path, classes="a,b,c")
+    assert ["p2.png" in str(train.faults[0]), "p5.png" in str(train.faults[1])] == [True, True]
+    for name in ("p2", "p5"):
+        built = train if name in train.keys else build(tmp_path, "val", classes="a,b,c")
+        with pytest.raises(SegzooError, match=rf"{name}\.png"):
+            built[built.keys.index(name)]
+    write(tmp_path, ("images/test/{k}.jpg", "masks/test/{k}.png"), count=2)
+    assert build(tmp_path, "test", classes="a,b,c").faults == ()
+
+
+def test_masks_all_broken_are_no_data_set(tmp_path):
+    write(tmp_path, LAYOUTS["two folders"])
+    for path in (tmp_path / "masks").iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(SegzooError, match=r"p0\.png is not a picture"):
+        build(tmp_path)
+
+
+def test_class_names_are_told_apart(tmp_path):
+    write(tmp_path, LAYOUTS["two folders"])
+    for names, fault in (("a,b,a", "names the class `a` twice"), ("a,,b", "an empty class name")):
+        with pytest.raises(SegzooError, match=rf"-O classes={names}.*{fault}"):
+            build(tmp_path, classes=names)
+    (tmp_path / "classes.txt").write_text("0 0 0 ground\n9 9 9 disc\n0 0 0 box\n")
+    with pytest.raises(SegzooError, match=r"two classes have the colour \(0, 0, 0\)"):
+        build(tmp_path, classes="classes.txt")
+    (tmp_path / "classes.txt").write_text("ground\ndisc\nground\n")
+    with pytest.raises(SegzooError, match=r"classes\.txt names the class `ground` twice"):
+        build(tmp_path, classes="classes.txt")
+    (tmp_path / "classes.txt").write_bytes(b"gr\xff\n")
+    with pytest.raises(SegzooError, match=r"classes\.txt cannot be read"):
+        build(tmp_path, classes="classes.txt")
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_folder_of_pictures_without_any_mask_is_named(tmp_path, split):
+    write(tmp_path, LAYOUTS["kind first"])
+    write(tmp_path, (f"images/{split}/{{k}}.jpg", f"masks/{split}/{{k}}.png"))
+    for path in (tmp_path / "masks" / split).iterdir():
+        path.unlink()
+    with pytest.raises(
+        SegzooError,
+        match=rf"images/{split} has 6 pictures.*none has a mask in .*masks/{split}, which has no",
+    ):
+        build(tmp_path)
+    write(tmp_path, (f"other/{split}/{{k}}.jpg", f"masks/{split}/{{k}}_x.png"))
+    with pytest.raises(SegzooError, match=r"which has 6 pictures, such as p0_x\.png\n.*-O suffix"):
+        build(tmp_path)
+
+
+def test_val_pictures_without_a_folder_of_masks_are_named_and_test_pictures_left(tmp_path):
+    write(tmp_path, LAYOUTS["kind first"])
+    write(tmp_path, ("images/test/{k}.jpg", "elsewhere/{k}.png"))
+    write(tmp_path, ("test/{k}.jpg", "elsewhere/{k}.png"))
+    assert len(build(tmp_path)) == 5
+    write(tmp_path, ("images/val/{k}.jpg", "elsewhere/{k}.png"))
+    with pytest.raises(SegzooError, match="images/val has 6 pictures.* which is not there"):
+        build(tmp_path)
 
 
 def test_spread_grey_values_go_by_a_table(tmp_path):

@@ -69,7 +69,7 @@ def test_a_module_or_a_program_is_refused_by_what_it_needs(tmp_path):
     path = save(tmp_path / "a.pth", torch.nn.Linear(2, 2))
     with pytest.raises(SegzooError, match=r"without running what is in it: it needs `torch\.nn.*`"):
         import_weights(path, tmp_path / "b.safetensors", **HOW)
-    torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "b.pt")
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "b.pt")
     with pytest.raises(SegzooError, match=r"b\.pt is a TorchScript archive"):
         import_weights(tmp_path / "b.pt", tmp_path / "b.safetensors", **HOW)
 

@@ -1,3 +1,7 @@
+import os
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -100,6 +104,48 @@ def test_masks_keep_their_values(tmp_path):
     many = read_mask(save(tmp_path, Image.fromarray(GRADIENT.astype(np.uint16) * 200)))
     assert many.dtype == torch.int32
     assert np.array_equal(many.numpy(), GRADIENT.astype(int) * 200)
+
+
+def test_masks_of_numbers_that_are_no_ids_are_refused(tmp_path):
+    whole = GRADIENT.astype(np.float32) % 7
+    mask = read_mask(save(tmp_path, Image.fromarray(whole), "whole.tif"))
+    assert np.array_equal(mask.numpy(), whole)
+    for value in (0.5, np.nan, np.inf, 3e9):
+        whole[3, 4] = value
+        path = save(tmp_path, Image.fromarray(whole), "broken.tif")
+        with pytest.raises(
+            SegzooError, match=rf"broken\.tif: .* the values {re.escape(f'{value:g}')}, "
+        ):
+            read_mask(path)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_jpeg_masks_are_refused_by_content(tmp_path, name):
+    path = tmp_path / name
+    Image.fromarray(GRADIENT % 5).save(path, format="JPEG")
+    with pytest.raises(SegzooError, match=f"{name} is a JPEG.*\n.*save masks as PNG"):
+        read_mask(path)
+    with pytest.raises(SegzooError, match="is a JPEG"):
+        read_mask(path, path.read_bytes())
+    assert read_matte(path).shape == (12, 20)
+
+
+def test_a_tiff_compressed_as_jpeg_is_no_mask(tmp_path):
+    path = save(tmp_path, Image.fromarray(GRADIENT % 5), "a.tif", compression="jpeg")
+    with pytest.raises(SegzooError, match="is a JPEG"):
+        read_mask(path)
+
+
+@pytest.mark.parametrize("read", [read_image, read_mask, read_matte])
+def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    for name, what in (("pipe", "a pipe"), ("link", "a pipe"), ("folder", "a folder")):
+        with pytest.raises(SegzooError, match=rf"{name}\.png is {what}, not a picture"):
+            read(tmp_path / f"{name}.png")
+    with pytest.raises(SegzooError, match="is a device"):
+        read(Path("/dev/zero"))
 
 
 def test_a_colour_mask_keeps_its_channels(tmp_path):

@@ -41,6 +41,19 @@ def test_pictures_come_sorted_without_hidden_files_and_others(root):
     assert Index((root,), "").pictures(root / "images", deep=False) == ["A.JPG", "a.png", "b.png"]
 
 
+def test_what_is_no_file_is_left_out_and_links_followed(root, tmp_path):
+    images = root / "images"
+    os.mkfifo(images / "pipe.png")
+    (images / "to_pipe.png").symlink_to(images / "pipe.png")
+    (images / "to_folder.png").symlink_to(images / "deep")
+    (images / "link.png").symlink_to(images / "a.png")
+    # Links to nowhere are not passed over: reading them names them.
+    (images / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (images / "loop.png").symlink_to(images / "loop.png")
+    found = Index((root,), "").pictures(images)
+    assert found == ["a.png", "b.png", "deep/c.png", "gone.png", "link.png", "loop.png"]
+
+
 def test_folders_sort_before_names_that_begin_like_them(tmp_path):
     for name in ("a-b/x.png", "a/x.png", "a.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -327,3 +327,20 @@ def test_an_alpha_is_matched_at_the_smallest_loss(name, alpha_BHW):
     best = at(alpha_BHW)
     for shift in (-0.05, -0.005, 0.005, 0.05):
         assert at((alpha_BHW + shift).clamp(0.001, 0.999)) > best
+
+
+@pytest.mark.parametrize("expression", ["dice(smooth=0)", "jaccard(smooth=0)", "tversky(smooth=0)"])
+def test_without_smoothing_nothing_to_compare_is_no_loss(expression):
+    logits_BKHW = torch.randn(2, 3, 4, 4, requires_grad=True)
+    value = loss(expression)(logits_BKHW, torch.full((2, 4, 4), 255))
+    value.backward()
+    assert float(value.detach()) == 0
+    assert logits_BKHW.grad is not None
+    assert not logits_BKHW.grad.any()
+    # A matte of one pixel, of which the network is so sure that p of the other class is 0.
+    sure_BKHW = torch.tensor([[[[200.0]], [[-200.0]]]], requires_grad=True)
+    value = alpha_loss(expression)(sure_BKHW, torch.zeros(1, 1, 1))
+    value.backward()
+    assert float(value.detach()) == 0
+    assert sure_BKHW.grad is not None
+    assert not sure_BKHW.grad.any()

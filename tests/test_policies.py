@@ -6,7 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import segzoo
 from segzoo import SegzooError, fit
+from segzoo.evaluate import evaluate_weights
+from segzoo.model import SegmentationModel
+from segzoo.predict_files import predict_files
 from segzoo.train import step
 
 TINY = {
@@ -110,6 +114,46 @@ def test_a_batch_too_large_goes_through_in_pieces(hk_root, tmp_path, monkeypatch
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)
     for split, scores in whole.scores.items():
         assert pieces.scores[split] == pytest.approx(scores, abs=1e-4)
+
+
+@pytest.mark.parametrize("most", [3, 0])
+def test_scoring_and_prediction_go_through_in_pieces_too(
+    hk_root, tmp_path, monkeypatch, caplog, most
+):
+    weights = train(hk_root, tmp_path / "a").weights
+    pictures = sorted((hk_root / "testing").glob("*[0-9].png"))
+    whole = [p.probability_KHW for p in segzoo.load(weights, device="cpu").predict_batch(pictures)]
+    scores = evaluate_weights(weights, device="cpu")["scores"]
+    real = SegmentationModel.forward
+
+    def forward(self, images_BCHW, target_BHW=None):
+        if len(images_BCHW) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, images_BCHW, target_BHW)
+
+    monkeypatch.setattr(SegmentationModel, "forward", forward)
+    if most == 0:
+        with pytest.raises(SegzooError, match=r"out of memory with one picture of 32x32"):
+            evaluate_weights(weights, device="cpu")
+        return
+    pieces = segzoo.load(weights, device="cpu").predict_batch(pictures)
+    for one, two in zip(whole, pieces, strict=True):
+        torch.testing.assert_close(one, two.probability_KHW)
+    assert evaluate_weights(weights, device="cpu")["scores"] == pytest.approx(scores, abs=1e-6)
+    assert "is out of memory: batches go through in pieces" in caplog.text
+
+
+def test_a_network_that_gives_no_numbers_is_told(hk_root, tmp_path, monkeypatch):
+    weights = train(hk_root, tmp_path / "a").weights
+    picture = hk_root / "testing" / "00011.png"
+    real = SegmentationModel.forward
+    monkeypatch.setattr(
+        SegmentationModel, "forward", lambda *args: real(*args) * torch.tensor(float("nan"))
+    )
+    with pytest.raises(SegzooError, match=rf"{picture}: the network gives no finite numbers"):
+        predict_files(weights, [picture], tmp_path / "out", device="cpu")
+    with pytest.raises(SegzooError, match=r"gives no numbers for one of 00010, 00011"):
+        evaluate_weights(weights, device="cpu")
 
 
 def test_too_little_for_a_single_picture_is_said(hk_root, tmp_path, monkeypatch):

@@ -4,9 +4,13 @@ import logging
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from segzoo import SegzooError, fit
+from segzoo.data.batches import Batches
+from segzoo.data.preflight import look
+from segzoo.data.sample import DataInfo, Sample
 
 HOW = {
     "model": "linknet", "model_options": {"width": 4}, "data": "folder", "size": 32, "epochs": 1,
@@ -91,3 +95,48 @@ def test_what_is_to_be_skipped_is_said_at_once_and_once(tmp_path, caplog):
     assert len(result.left_out) == 1
     assert "003.png" in result.left_out[0]
     assert caplog.text.count("left out: ") == 1
+
+
+def test_a_wrong_mask_that_is_not_among_those_looked_at_is_refused_or_skipped(tmp_path):
+    root = write(tmp_path / "data", [striped(0, 1, 2, 2)] * 90)
+    # Of 72 pictures that are trained on 32 are looked at, and of 18 for val all.
+    (root / "masks" / "002.png").write_bytes(b"no picture")
+    Image.fromarray(striped(0, 9)).save(root / "masks" / "004.png")
+    with pytest.raises(SegzooError, match=r"002\.png is not a picture"):
+        train(root, tmp_path / "a")
+    result = train(root, tmp_path / "b", on_bad_image="skip")
+    assert sorted(text.split("/")[-1][:7] for text in result.left_out) == ["002.png", "004.png"]
+    (root / "masks" / "002.png").unlink()
+    with pytest.raises(SegzooError, match=r"004\.png: label 9 with 3 classes"):
+        train(root, tmp_path / "c")
+
+
+def test_ids_read_as_mattes_are_refused_each_time(tmp_path, caplog):
+    root = write(tmp_path / "ids", [striped(0, 1)] * 12)
+    for out in ("a", "b"):  # The second one finds all of them in the cache.
+        with pytest.raises(SegzooError, match=r"the 10 mattes looked at is 1; .*\n.*target=labels"):
+            train(root, tmp_path / out, data_options={"target": "alpha"}, loss="l1")
+    train(write(tmp_path / "soft", [striped(0, 90)] * 12), tmp_path / "c",
+          data_options={"target": "alpha"}, loss="l1")  # fmt: skip
+    assert "0 everywhere" not in caplog.text
+    train(write(tmp_path / "none", [striped(0)] * 12), tmp_path / "d",
+          data_options={"target": "alpha"}, loss="l1")  # fmt: skip
+    assert "the 10 mattes looked at are 0 everywhere" in caplog.text
+
+
+class Floats:
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        labels = torch.tensor([[0, 1], [1, 0]], dtype=torch.uint8)
+        return Sample(torch.rand(3, 2, 2), labels, str(index))
+
+
+def test_floats_without_a_range_are_spoken_of(caplog):
+    for value_range, said in (((0.0, 255.0), True), ((0.0, 1.0), False)):
+        info = DataInfo(identity="acme/x", version="1", classes=("a", "b"), palette=(),
+                        target="labels", ignore_index=255, value_range=value_range)  # fmt: skip
+        caplog.clear()
+        look({"train": Batches(Floats(), info, size=(2, 2), batch_size=2, workers=0)}, info)
+        assert ("`value_range` is 0..255: they are as good as black" in caplog.text) == said

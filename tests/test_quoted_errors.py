@@ -42,7 +42,8 @@ def raising(error: str, before: str) -> str:
     return f"    raise {error}\n    {before}"
 
 
-SOFT = {"data_options": {"target": "alpha"}}
+# `folder` would refuse the ids of its stand-in as mattes.
+SOFT = {"data": "hk", "data_options": {"matte": "soft"}}
 # The hook, what is changed in its page's example, and what is then done; None: it is loaded.
 FAULTS: list[tuple[str, str, str, Act | None]] = [
     ("models", 'name="mini"', 'name="Mini"', None),

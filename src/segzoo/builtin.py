@@ -29,7 +29,9 @@ class FolderOptions:
     classes: str | None = option(
         None, "class names by id, comma separated, or a text file with one a line"
     )
-    ignore: int | None = option(None, "mask value that is neither trained on nor scored")
+    ignore: int | None = option(
+        None, "mask value that is neither trained on nor scored; -1: none, 255 too is a class"
+    )
     target: Literal["labels", "alpha"] = option("labels", "class ids, or soft alpha mattes 0..255")
     threshold: int | None = option(
         None, "read masks as 0..255 mattes and call pixels above this foreground", minimum=0

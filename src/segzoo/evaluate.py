@@ -15,6 +15,7 @@ from segzoo.averaging import as_logits
 from segzoo.config import Size, read_config
 from segzoo.data.batches import Batches
 from segzoo.data.finish import finish_sample
+from segzoo.data.labels import IGNORE, NOTHING
 from segzoo.data.opening import DataSource
 from segzoo.data.reading import naming
 from segzoo.data.sample import DataInfo, Sample
@@ -25,7 +26,7 @@ from segzoo.metrics.pictures import check_ending
 from segzoo.offline import offline
 from segzoo.predict import AS_TRAINED, Segmenter, load
 from segzoo.ranks import Ranks, asked_for, gathered, joined, told
-from segzoo.train.device import autocast
+from segzoo.train.device import InPieces, autocast
 from segzoo.weights_info import WeightsInfo
 
 log = logging.getLogger("segzoo")
@@ -67,18 +68,31 @@ def score(
     firsts: list[int] = []
     counts: list[int] = []
     losses: list[Tensor] = []
+    no_numbers: list[tuple[Tensor, list[str]]] = []
+    in_pieces = InPieces(device)
+
+    def forward(some_BCHW: Tensor) -> Tensor:
+        with autocast(device, precision):
+            output: Any = model(some_BCHW.contiguous(memory_format=layout))
+        return output["out"] if isinstance(output, dict) else output
+
     for batch, part in batches.with_parts(0):
         images_BCHW = preprocess(batch.images_BCHW.to(device, non_blocking=True))
         target_BHW = device_target(batch.target_BHW, target, device)
-        with autocast(device, precision):
-            output: Any = model(images_BCHW.contiguous(memory_format=layout))
-        logits_BKHW = output["out"] if isinstance(output, dict) else output
+        logits_BKHW = in_pieces(forward, images_BCHW)
+        no_numbers.append((logits_BKHW.isnan().any(), batch.keys))
         metrics.update(logits_BKHW, target_BHW, batch.keys, part.first)
         if loss is not None:
             losses.append(loss(logits_BKHW, target_BHW))
             firsts.append(part.first)
             counts.append(len(batch.keys))
         watch()
+    for found, keys in no_numbers:  # At the end: asking a GPU makes the host wait.
+        if bool(found):
+            raise SegzooError(
+                f"the network gives no numbers for one of {', '.join(keys[:8])}, in {precision}",
+                "use --precision fp32; else the weights have diverged or are damaged",
+            )
     scores = {} if loss is None else {"loss": _mean_loss(losses, counts, firsts)}
     return {**scores, **metrics.compute()}
 
@@ -264,3 +278,26 @@ def _check_fit(info: DataInfo, trained: WeightsInfo) -> None:
             info.identity,
             ", ".join(info.classes),
         )
+    if info.identity == trained.data["identity"]:
+        _check_void(info, trained)
+
+
+def _check_void(info: DataInfo, trained: WeightsInfo) -> None:
+    """Refuse masks in which 255 is a class, when it was not labelled in those of the training.
+
+    A `folder` of 0/255 masks reads 255 as a class; beside other ids it is not labelled.
+    """
+    before, now = trained.data["options"].get("ignore"), info.options.get("ignore")
+    if before == now or (before, now) == (None, IGNORE) or now not in (IGNORE, NOTHING):
+        return
+    if before == IGNORE:
+        raise SegzooError(
+            f"{info.identity}: 255 in these masks is read as the class `{info.classes[-1]}`; the "
+            "model was trained with 255 as not labelled",
+            "leave it out with -O ignore=255, or say that it is a class with -O threshold=127",
+        )
+    log.warning(
+        "%s: 255 in these masks is %s, of which the training's masks said nothing; -O ignore=255 "
+        "leaves it out, -O threshold=127 reads it as the second of two classes",
+        *(info.identity, "not scored" if now == IGNORE else f"the class `{info.classes[-1]}`"),
+    )

@@ -24,7 +24,7 @@ from segzoo.errors import SegzooError
 from segzoo.inference import Inference
 from segzoo.model import Preprocess, SegmentationModel
 from segzoo.refine import refine
-from segzoo.train.device import autocast, pick_device, pick_precision
+from segzoo.train.device import InPieces, autocast, pick_device, pick_precision
 from segzoo.train.grouped import better_in_fp32, keep_grouped_fp32
 from segzoo.views import View, WholeView
 from segzoo.weights import load_model
@@ -128,21 +128,25 @@ class Segmenter:
         self.model = model.eval().to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         spare = better_in_fp32(self.model, self.device, self.precision)
         keep_grouped_fp32(self.model, spare)
+        self._in_pieces = InPieces(self.device)
         self.preprocess = Preprocess(info.mean, info.std, info.value_range).to(self.device)
 
     @torch.inference_mode()
     def logits(self, images_BCHW: Tensor) -> Tensor:
         """Return float32 logits_BKHW of pixel values as stored (uint8 0..255), at their size."""
-        ready = self.preprocess(images_BCHW.to(self.device))
-        with autocast(self.device, self.precision):
-            output = self.model(ready.contiguous(memory_format=torch.channels_last))
-        logits_BKHW = (output["out"] if isinstance(output, dict) else output).float()
+        logits_BKHW = self._in_pieces(self._forward, images_BCHW)
         if not bool(torch.isfinite(logits_BKHW).all()):
             raise SegzooError(
                 f"the network gives no finite numbers for this picture, in {self.precision}",
                 "with --precision fp32 it may; else the weights are damaged",
             )
         return logits_BKHW
+
+    def _forward(self, images_BCHW: Tensor) -> Tensor:
+        ready = self.preprocess(images_BCHW.to(self.device))
+        with autocast(self.device, self.precision):
+            output = self.model(ready.contiguous(memory_format=torch.channels_last))
+        return (output["out"] if isinstance(output, dict) else output).float()
 
     def predict(self, image: Any, how: Inference = AS_TRAINED, **settings: Any) -> Prediction:
         """Segment one picture of any size.

@@ -1,5 +1,6 @@
 """Reading ``2*ce(label_smoothing=0.1) + dice``: parts of the zoo by name, with options."""
 
+import math
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -38,7 +39,10 @@ def parse_terms(expression: str, separator: str, what: str) -> list[Term]:
         if any(len(pair) != 2 for pair in pairs):
             raise SegzooError(f"{what} `{expression}`: options are written name=value")
         options = {key.strip(): value.strip() for key, value in pairs}
-        terms.append(Term(float(match["weight"] or 1), match["name"], options))
+        weight = float(match["weight"] or 1)
+        if not math.isfinite(weight):
+            raise SegzooError(f"{what} `{expression}`: the weight {match['weight']} is too large")
+        terms.append(Term(weight, match["name"], options))
     return terms
 
 

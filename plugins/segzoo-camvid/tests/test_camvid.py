@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +41,14 @@ def test_ids_are_the_labels_and_11_is_ignored(root):
     labels = build(root, "val")[0].target
     assert labels.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 255]]
     assert labels.dtype == torch.uint8
+
+
+def test_a_pipe_is_refused_and_not_waited_for(root):
+    path = root / "val" / "0001TP_007110.png"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(SegzooError, match=r"0001TP_007110\.png is a pipe"):
+        build(root, "val")[0]
 
 
 def test_classes_and_colours_are_those_of_the_release(root):

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,16 @@ def test_pairs_go_by_name_not_by_order(hk_root):
     for key in ("a", "a2"):
         image, matte, _ = test[test.keys.index(key)]
         assert int(image[0, 0, 0]) == int(matte[0, 0])
+
+
+def test_a_pipe_is_no_photograph_and_is_not_waited_for(hk_root):
+    path = hk_root / "testing" / f"{build(hk_root, 'test').keys[0]}.png"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(
+        SegzooError, match=rf"{path.stem}_matte\.png is a matte without its photograph"
+    ):
+        build(hk_root, "test")
 
 
 def test_val_is_carved_from_train_the_same_way_every_time(hk_root):

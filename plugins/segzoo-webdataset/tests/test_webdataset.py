@@ -1,4 +1,5 @@
 import io
+import os
 import pickle
 import tarfile
 
@@ -10,6 +11,7 @@ from PIL import Image
 import segzoo
 from segzoo.data.batches import Batches
 from segzoo.data.opening import DataSource
+from segzoo.data.survey import check
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.testing import DatasetConformance
 from segzoo_webdataset.dataset import build_webdataset, write_sample
@@ -72,6 +74,35 @@ def test_every_pair_is_there_in_the_shards_order(root):
     assert len(build(root, "val")) == 4
     with pytest.raises(MissingSplitError, match="no `test` split"):
         build(root, "test")
+
+
+def test_a_pipe_is_no_shard_and_is_not_waited_for(root):
+    os.mkfifo(root / "train-9.tar")
+    with pytest.raises(SegzooError, match=r"train-9\.tar is no file"):
+        build(root)
+
+
+def test_masks_that_cannot_be_used_and_lone_files_are_told_of(root):
+    broken = [("7.png", png(np.zeros((4, 6, 3)))), ("7.mask.png", b"no picture")]
+    write_shard(root / "train-7.tar", [*pair(70), *broken, ("8.png", b"")])
+    data = build(root)
+    assert [str(fault).partition(" is not")[0] for fault in data.faults] == [
+        f"{root / 'train-7.tar' / '7.mask.png'}"
+    ]
+    assert data.unpaired == [("train-7/8", "lacks its image or mask")]
+    assert build(root, "val").faults == ()
+    found = [(p.kind, p.key) for p in check(DataSource("webdataset", root=root))]
+    assert {("unpaired", "train-7/8"), ("broken", "train-7/7")} <= set(found)
+
+
+def test_what_255_is_goes_into_the_options(tmp_path):
+    for name, values in (("two", (0, 255)), ("void", (0, 1, 255)), ("plain", (0, 1))):
+        mask = png(np.resize(values, (4, 6)))
+        pairs = [(f"{n}.{end}", mask) for n in range(3) for end in ("png", "mask.png")]
+        write_shard(tmp_path / name / "train-0.tar", pairs)
+    options = [build(tmp_path / name, val=0.0).resolved_options for name in ("two", "void")]
+    assert options == [{"ignore": -1}, {"ignore": 255}]
+    assert build(tmp_path / "plain", val=0.0).resolved_options == {}
 
 
 def test_val_is_carved_where_no_shard_names_it(root):

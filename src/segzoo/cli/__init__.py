@@ -4,6 +4,7 @@ Commands import their heavy code when they run, so that help, listings and compl
 """
 
 import importlib
+import io
 import logging
 import os
 import sys
@@ -72,6 +73,8 @@ def _root() -> None:
 def main() -> None:
     """Run the command line; a SegzooError becomes two lines on stderr and exit status 2."""
     _set_up_logging()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # A file's name may be no text of this terminal's.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         make_app(only=sys.argv[1] if len(sys.argv) > 1 else "")()
     except SegzooError as error:

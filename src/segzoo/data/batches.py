@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from segzoo.ranks import ALONE, Ranks
 log = logging.getLogger("segzoo")
 
 BATCHES_AHEAD = 2
+ALIKE = "all pictures of a data set have the same channels"
 
 
 class _Loaded(NamedTuple):
@@ -41,8 +43,11 @@ class _Loaded(NamedTuple):
     faults: list[SegzooError]
 
 
-def _collate(reads: list[Read | SegzooError], bad: str) -> _Loaded | SegzooError:
-    """Make a batch; `bad` says what to do where a sample cannot be read: see `Batches`."""
+def _collate(reads: list[Read | SegzooError], bad: str, channels: int = 0) -> _Loaded | SegzooError:
+    """Make a batch; `bad` says what to do where a sample cannot be read: see `Batches`.
+
+    `channels` are those of the split's first picture.
+    """
     faults = [read for read in reads if isinstance(read, SegzooError)]
     known = [place for place, read in enumerate(reads) if not isinstance(read, SegzooError)]
     if faults and (bad == "stop" or (bad == "replace" and not known)):
@@ -57,10 +62,12 @@ def _collate(reads: list[Read | SegzooError], bad: str) -> _Loaded | SegzooError
         ]
     chosen = [read for place in places if isinstance(read := reads[place], Read)]
     good = [read.sample for read in chosen]
-    channels = {sample.image.shape[0] for sample in good}
-    if len(channels) > 1:
-        few = min(good, key=lambda sample: sample.image.shape[0])
-        return SegzooError(f"`{few.key}` has {few.image.shape[0]} channels, others {max(channels)}")
+    counts = Counter(sample.image.shape[0] for sample in good)
+    if len(counts) > 1:
+        # That of most pictures is right, or, of as many, that of the first.
+        usual = max(counts, key=lambda count: (counts[count], count == channels))
+        odd = next(sample for sample in good if sample.image.shape[0] != usual)
+        return SegzooError(f"`{odd.key}` has {odd.image.shape[0]} channels, others {usual}", ALIKE)
     images, targets, keys = zip(*good, strict=True)
     batch = Batch(torch.stack(images), torch.stack(targets), list(keys))
     return _Loaded(batch, places, [read.stored for read in chosen], faults)
@@ -282,7 +289,7 @@ class Batches:
         loader: Iterable[Any] = DataLoader(
             self.samples,
             num_workers=self.workers,
-            collate_fn=functools.partial(_collate, bad=self.bad),
+            collate_fn=functools.partial(_collate, bad=self.bad, channels=self.channels),
             worker_init_fn=_deaf,
             generator=generator,
             pin_memory=self.pin,
@@ -301,7 +308,9 @@ class Batches:
     def _check_channels(self, images_BCHW: torch.Tensor, key: str) -> None:
         if images_BCHW.shape[1] != self.channels:
             raise SegzooError(
-                f"`{key}` has {images_BCHW.shape[1]} channels, the first picture {self.channels}"
+                f"`{key}` has {images_BCHW.shape[1]} channels, the first picture of its split, "
+                f"`{self.first.keys[0]}`, has {self.channels}",
+                ALIKE,
             )
 
     def _note(self, faults: list[SegzooError]) -> None:
@@ -339,13 +348,18 @@ def deaths_told() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if not tells_of_a_death(error):
             raise
         raise SegzooError(
             f"a process that reads pictures has died: {str(error).splitlines()[0]}",
             "the machine may be out of memory, or /dev/shm full: give fewer --workers; 0 reads in "
             "the training's own process",
         ) from error
+
+
+def tells_of_a_death(error: BaseException) -> bool:
+    """Whether an error is torch's for a process of a DataLoader that has died."""
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
 
 
 def _deaf(_worker: int) -> None:

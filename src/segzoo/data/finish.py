@@ -7,24 +7,45 @@ from torch.nn import functional
 from segzoo.data.sample import DataInfo, Sample
 from segzoo.errors import SegzooError
 
+IMAGE_TYPES = {torch.uint8, torch.uint16, torch.float16, torch.float32, torch.float64}
+TARGET_TYPES = {torch.uint8, torch.int32, torch.int64}
+"""Those that are taken as they are; other whole numbers, whatever they are stored as, become int32.
+"""
+
+OVERSHOOT = 1e-3
+"""How far a picture may go over its value_range, as a share of it: rounding, and no more."""
+
 
 def finish_sample(sample: Sample, info: DataInfo, size: tuple[int, int] | None) -> Sample:
     """Check a sample and bring it to `size` (None: its own); a matte with a threshold to labels.
 
-    Images and mattes are resized bilinearly with antialiasing, labels to the nearest; uint16
-    images become float32 in their own range, numpy arrays tensors. Raises SegzooError naming the
-    picture for wrong shapes, types or labels.
+    Images and mattes are resized bilinearly with antialiasing, labels to the nearest; images that
+    are not uint8 become float32 in their own range, numpy arrays tensors. Raises SegzooError naming
+    the picture for wrong shapes, types, labels, and values outside the value_range.
     """
-    image, target, key = torch.as_tensor(sample.image), torch.as_tensor(sample.target), sample.key
-    if image.dtype == torch.uint16:
-        image = image.to(torch.float32)  # torch cannot resize, stack or index uint16
+    key = sample.key
+    if not isinstance(key, str):
+        raise SegzooError(f"{info.identity}: a sample with the key {key!r}", "a key is a text")
+    image = _as_tensor(sample.image, "image", key, info)
+    target = _as_tensor(sample.target, "target", key, info)
     if image.ndim != 3 or target.ndim != 2 or image.shape[1:] != target.shape:
         raise SegzooError(
             f"{info.identity}, `{key}`: image {tuple(image.shape)} and target "
             f"{tuple(target.shape)}",
             "a sample is an image C x H x W and a target H x W of the same size",
         )
+    if not image.numel():
+        raise SegzooError(
+            f"{info.identity}, `{key}`: an image {tuple(image.shape)} without pixels",
+            "leave it out of the set",
+        )
+    if image.dtype != torch.uint8 or info.value_range != (0.0, 255.0):
+        image = _checked_image(image, key, info)
     matte = info.target == "alpha" or info.threshold is not None
+    if target.dtype not in TARGET_TYPES:
+        target = _whole_numbers(target, key, info, matte)
+    if matte and target.dtype != torch.uint8:
+        target = _checked_matte(target, key, info)
     if not matte:  # Before a few wrong pixels are lost by making the mask smaller.
         _check_labels(target, key, info)
     if size is not None and tuple(target.shape) != tuple(size):
@@ -33,6 +54,63 @@ def finish_sample(sample: Sample, info: DataInfo, size: tuple[int, int] | None) 
     if info.threshold is not None:
         target = (target > info.threshold).to(torch.uint8)
     return Sample(image, target, key)
+
+
+def _as_tensor(values: object, what: str, key: str, info: DataInfo) -> Tensor:
+    try:
+        tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        tensor = None
+    # PIL's pictures pass for arrays, H x W x C.
+    if tensor is None or tensor.layout != torch.strided or hasattr(values, "getbands"):
+        kind = "sparse tensor" if isinstance(values, Tensor) else type(values).__name__
+        raise SegzooError(
+            f"{info.identity}, `{key}`: the {what} is a {kind}",
+            "a sample is a Sample(image, target, key) with tensors C x H x W and H x W",
+        )
+    return tensor.detach() if tensor.requires_grad else tensor
+
+
+def _checked_image(image_CHW: Tensor, key: str, info: DataInfo) -> Tensor:
+    """Return a picture that is in its stated range, as float32 unless it is uint8."""
+    if image_CHW.dtype not in IMAGE_TYPES:
+        raise SegzooError(
+            f"{info.identity}, `{key}`: an image of {image_CHW.dtype}",
+            "images are uint8 0..255, or uint16 or float32 with the data set's `value_range`",
+        )
+    if image_CHW.dtype != torch.uint8:
+        image_CHW = image_CHW.to(torch.float32)  # torch cannot resize, stack or index uint16
+    low, high = info.value_range
+    least, most = (float(value) for value in image_CHW.aminmax())
+    over = OVERSHOOT * (high - low)
+    if not low - over <= least <= most <= high + over:  # so if any is NaN
+        raise SegzooError(
+            f"{info.identity}, `{key}`: an image with values {least:g}..{most:g}",
+            f"the data set's `value_range` is {low:g}..{high:g}; all are to be numbers in it",
+        )
+    return image_CHW
+
+
+def _whole_numbers(target_HW: Tensor, key: str, info: DataInfo, matte: bool) -> Tensor:
+    if target_HW.dtype == torch.bool:
+        return target_HW.to(torch.uint8) * (255 if matte else 1)
+    whole_HW = target_HW.to(torch.int32)
+    if target_HW.is_complex() or (whole_HW.to(torch.float64) != target_HW.to(torch.float64)).any():
+        what = "a matte 0..255" if matte else "ids of classes"
+        raise SegzooError(
+            f"{info.identity}, `{key}`: a target of {target_HW.dtype} whose values are not whole",
+            f"a target is {what}, uint8 (or int32 for over 255 classes)",
+        )
+    return whole_HW
+
+
+def _checked_matte(matte_HW: Tensor, key: str, info: DataInfo) -> Tensor:
+    least, most = (int(value) for value in matte_HW.aminmax())
+    if least < 0 or most > 255:
+        raise SegzooError(
+            f"{info.identity}, `{key}`: a matte with values {least}..{most}", "a matte is 0..255"
+        )
+    return matte_HW.to(torch.uint8)
 
 
 def resize_image(image_CHW: Tensor, size: tuple[int, int]) -> Tensor:

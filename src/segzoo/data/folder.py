@@ -32,6 +32,10 @@ class FolderDataset(Dataset[Sample]):
         self._labels = labels
         self.classes = labels.classes if labels else ("background", "foreground")
         self.palette = labels.palette if labels else ()
+        self.resolved_options = labels.resolved(options.ignore) if labels else {}
+        # Only those of its own split: `test` is nothing to a training.
+        every = labels.faults if labels else ()
+        self.faults = tuple(fault for path, fault in every if path.is_relative_to(pairs.masks))
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -51,6 +55,16 @@ class FolderDataset(Dataset[Sample]):
     def files(self, index: int) -> tuple[Path, ...]:
         """Return the files that a sample is made of."""
         return self.pairs.files(index)
+
+    @property
+    def unpaired(self) -> list[tuple[str, str]]:
+        """The files that are left out, each with what it lacks."""
+        no_mask = f"has no mask in {self.pairs.masks}"
+        no_image = f"is a mask without an image in {self.pairs.images}"
+        return [
+            *((name, no_mask) for name in self.pairs.without_mask),
+            *((name, no_image) for name in self.pairs.without_image),
+        ]
 
     def _read_target(self, path: Path) -> Tensor:
         if self._labels is None:
@@ -141,3 +155,5 @@ def _say(root: Path, every: dict[str, Pairs], labels: LabelMap | None) -> None:
             ", ".join(labels.classes),
             labels.said,
         )
+        if labels.doubt:
+            log.warning("folder: %s", labels.doubt)

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import struct
 import time
 import zipfile
@@ -52,7 +53,8 @@ class Index:
     def pictures(self, folder: Path, *, deep: bool = True) -> list[str]:
         """Return the paths of the pictures of a folder, relative to it with /, in their order.
 
-        Hidden ones are left out. `deep` looks into its folders too, but not behind links.
+        Hidden ones are left out, and what is no regular file, such as a pipe, which reading would
+        wait for. `deep` looks into its folders too, but not behind links.
         """
         found: list[str] = []
         waiting = [""]
@@ -65,7 +67,7 @@ class Index:
                     name = entry.name
                     if entry.is_dir(follow_symlinks=False):
                         waiting += [f"{below}{name}/"] * deep
-                    elif name[0] != "." and _ending(name).lower() in SUFFIXES:
+                    elif name[0] != "." and _ending(name).lower() in SUFFIXES and _is_file(entry):
                         found.append(below + name)
         nested = any("/" in name for name in found)
         return sorted(found, key=lambda path: path.split("/")) if nested else sorted(found)
@@ -128,6 +130,16 @@ def _mapped(path: Path) -> dict[str, npt.NDArray[Any]]:
                 np.empty(shape, kind) if empty else np.memmap(path, kind, "r", start, shape)
             )
     return arrays
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file or a link to one; so is a link to nowhere, which reading names."""
+    if not entry.is_symlink():
+        return entry.is_file(follow_symlinks=False)  # Known from the listing, without a look.
+    try:
+        return stat.S_ISREG(os.stat(entry.path).st_mode)  # noqa: PTH116
+    except OSError:
+        return True
 
 
 def _ending(name: str) -> str:

@@ -72,10 +72,18 @@ def find_pairs(
 
     `images` and `masks` are folders under the root where ``{split}`` stands for the split's name;
     None means looked for. Returns None where there are none. Those of large folders are remembered
-    in the user's cache folder until a file comes or goes.
+    in the user's cache folder until a file comes or goes. Raises SegzooError for a folder of
+    pictures none of which has a mask: without its split the training would be another one.
     """
+    fruitless: list[tuple[Path, Path]] = []
     for image_folder, mask_folder in _candidates(root, split, images, masks):
-        if not (image_folder.is_dir() and mask_folder.is_dir()):
+        if not image_folder.is_dir():
+            continue
+        if image_folder != mask_folder and mask_folder.is_dir():
+            fruitless.insert(0, (image_folder, mask_folder))  # the likeliest to be meant
+        elif split == "val":
+            fruitless.append((image_folder, mask_folder))
+        if not mask_folder.is_dir():
             continue
         index = Index((image_folder, mask_folder), suffix)
         known = index.load()
@@ -87,7 +95,34 @@ def find_pairs(
             told = {name: getattr(pairs, name) for name in _TOLD}
             index.save(keys=pairs.keys, arrays={"which": pairs.which}, told=told)
             return pairs
+    _refuse_fruitless(fruitless)
     return None
+
+
+def _refuse_fruitless(tried: list[tuple[Path, Path]]) -> None:
+    """Refuse a folder that has pictures, of which none has a mask.
+
+    Without any folder for masks only `val` is: test pictures often come without.
+    """
+    for image_folder, mask_folder in tried:
+        images, masks = (_listed(folder) for folder in (image_folder, mask_folder))
+        if not images:
+            continue
+        beside = image_folder == mask_folder
+        state = "is not there"
+        if mask_folder.is_dir():
+            state = f"has {len(masks)} pictures, such as {masks[0]}" if masks else "has no pictures"
+        where = "beside it, or in any folder for masks" if beside else f"in {mask_folder}"
+        raise SegzooError(
+            f"{image_folder} has {len(images)} pictures, such as {images[0]}, of which none has a "
+            f"mask {where}" + ("" if beside else f", which {state}"),
+            "a mask has its picture's name, or adds one of _mask, _matte, _gt ... (-O suffix=_x); "
+            "take the folder away if it is not to be used",
+        )
+
+
+def _listed(folder: Path) -> list[str]:
+    return Index((folder,), "").pictures(folder) if folder.is_dir() else []
 
 
 def _pair_up(

@@ -21,6 +21,8 @@ from segzoo.errors import SegzooError
 from segzoo.isolation import one_line
 from segzoo.randomness import OwnRandom, kept_random, seed_random
 
+_END: Any = object()
+
 
 class Read(NamedTuple):
     """A finished sample, and whether the cache on disk has it now."""
@@ -39,7 +41,7 @@ def naming(info: DataInfo, index: int) -> Iterator[None]:
         yield
     except SegzooError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit() in a data set is its own error, too.
         *_, last = traceback.extract_tb(error.__traceback__)
         raise SegzooError(
             f"{info.identity}, sample {index}: {one_line(error)} "
@@ -83,10 +85,11 @@ class Samples(Dataset[Any]):
         """Return a sample as it comes from the data set, finished."""
         # A worker process has nothing else to draw.
         kept = kept_random() if get_worker_info() is None else contextlib.nullcontext()
-        with naming(self.info, index), kept:
-            seed_random(mixed(mixed(self.seed, self.epoch), index))
-            sample = Sample(*self.dataset[index])
-        return finish_sample(sample, self.info, self.size)
+        with naming(self.info, index):
+            with kept:
+                seed_random(mixed(mixed(self.seed, self.epoch), index))
+                sample = Sample(*self.dataset[index])
+            return finish_sample(sample, self.info, self.size)
 
 
 class Stream(IterableDataset[Any]):
@@ -110,12 +113,14 @@ class Stream(IterableDataset[Any]):
         samples: Iterator[Any] | None = None
         for index in itertools.count():
             try:
-                with naming(self.info, index), own():
-                    samples = self.own(iter(self.dataset)) if samples is None else samples
-                    sample = next(samples, None)
-                if sample is None:
-                    return
-                yield Read(finish_sample(Sample(*sample), self.info, self.size), False)
+                with naming(self.info, index):
+                    with own():
+                        samples = self.own(iter(self.dataset)) if samples is None else samples
+                        raw = next(samples, _END)
+                    if raw is _END:
+                        return
+                    finished = finish_sample(Sample(*raw), self.info, self.size)
+                yield Read(finished, False)
             except SegzooError as error:
                 yield error
                 return

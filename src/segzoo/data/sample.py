@@ -1,7 +1,11 @@
 """A sample, and what a built data set says about its samples."""
 
+import math
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -41,6 +45,7 @@ class DataInfo:
 
     `threshold`, where set, says that samples hold a matte 0..255 which becomes the labels
     ``matte > threshold`` after resizing. `value_range` is the lowest and highest image value.
+    `options` are the data set's, with those that it has settled itself by what it found.
     """
 
     identity: str
@@ -75,6 +80,8 @@ def describe(dataset: Any, entry: Entry, options: dict[str, Any]) -> DataInfo:
             f"{entry.owner} names {len(classes)} classes: {classes}",
             "a segmentation needs at least two, of which one may be `background`",
         )
+    if fault := name_fault(classes):
+        raise SegzooError(f"{entry.owner} {fault}", "give each class a name of its own")
     unclean = [name for name in classes if not is_clean_text(name)]
     if unclean:
         raise SegzooError(
@@ -86,6 +93,12 @@ def describe(dataset: Any, entry: Entry, options: dict[str, Any]) -> DataInfo:
             f"{entry.owner}: {len(palette)} colours for {len(classes)} classes",
             f"its palette is to be {COLOURS_OF}",
         )
+    value_range = answer("value_range", (0.0, 255.0))
+    if not is_range(value_range):
+        raise SegzooError(
+            f"{entry.owner} states the value_range {value_range!r}",
+            "it is the lowest and the highest value of a picture: two numbers, as (0.0, 1.0)",
+        )
     return DataInfo(
         identity=entry.identity,
         version=entry.version,
@@ -94,14 +107,29 @@ def describe(dataset: Any, entry: Entry, options: dict[str, Any]) -> DataInfo:
         target=target,
         ignore_index=getattr(dataset, "ignore_index", spec.ignore_index),
         threshold=getattr(dataset, "threshold", None),
-        value_range=tuple(answer("value_range", (0.0, 255.0))),
-        options=options,
+        value_range=(float(value_range[0]), float(value_range[1])),
+        # So that evaluating reads other masks as those of the training were read.
+        options={**options, **answer("resolved_options", {})},
     )
+
+
+def name_fault(names: Sequence[str]) -> str:
+    """Say what keeps class names from being told apart, or ""."""
+    if not all(name.strip() for name in names):
+        return f"has an empty class name: {', '.join(map(repr, names[:8]))}"
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    return f"names the class `{twice[0]}` twice" if twice else ""
 
 
 def is_clean_text(text: str) -> bool:
     """Whether a text can be printed: no control characters, which terminals obey, no surrogates."""
     return _UNCLEAN.search(text) is None
+
+
+def is_range(value: Any) -> bool:
+    """Whether a value is two finite numbers, the lower one first."""
+    numbers = isinstance(value, (list, tuple)) and all(isinstance(v, Real) for v in value)
+    return numbers and len(value) == 2 and -math.inf < value[0] < value[1] < math.inf
 
 
 def is_colour(value: Any) -> bool:

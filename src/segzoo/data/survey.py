@@ -4,7 +4,8 @@
 Every picture of every split is read once, in its own size.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from segzoo.data.finish import finish_sample
 from segzoo.data.opening import DataSource
+from segzoo.data.reading import naming
 from segzoo.data.sample import DataInfo, Sample
 from segzoo.errors import SegzooError
 
@@ -24,11 +26,14 @@ SPLITS = ("train", "val", "test")
 SAME_BITS = 10  # of 64
 SAME_LEVELS = 8.0  # mean difference of two 16 x 16 thumbnails, both stretched to 0..255
 CHUNK = 2048
+_END: Any = object()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something wrong: broken, mislabelled, duplicate, leak (in two splits) or missing class."""
+    """Something wrong: broken, mislabelled, unpaired, duplicate, leak (in two splits) or missing
+    class.
+    """
 
     kind: str
     split: str
@@ -50,35 +55,65 @@ class SplitStats:
     std: tuple[float, ...] = ()
 
 
-def items(source: DataSource) -> Iterator[tuple[str, int, Sample | SegzooError, DataInfo]]:
-    """Yield (split, index, sample or what went wrong with it, info) of every picture."""
-    for split, dataset in source.splits(SPLITS).items():
-        info = source.info(dataset)
-        if not hasattr(dataset, "__len__"):
-            for index, item in enumerate(dataset):
-                yield split, index, Sample(*item), info
-            continue
-        for index in range(len(dataset)):
-            try:
-                yield split, index, Sample(*dataset[index]), info
-            except SegzooError as error:
-                yield split, index, error, info
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A picture's name, and the finished sample, or what is wrong with it and of which kind that
+    is (see `Problem`).
+    """
+
+    key: str
+    found: Sample | SegzooError
+    kind: str = ""
+
+
+def items(dataset: Any, info: DataInfo) -> Iterator[Item]:
+    """Yield every picture of a split in its own size; a stream ends with the first that fails."""
+    stream = not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__")
+    keys = getattr(dataset, "keys", None)
+    raws: Any = None
+    channels = 0
+    for index in itertools.count() if stream else range(len(dataset)):
+        key = str(keys[index]) if isinstance(keys, Sequence) else f"#{index}"
+        kind = "broken"
+        try:
+            with naming(info, index):
+                raws = iter(dataset) if stream and raws is None else raws
+                raw = next(raws, _END) if stream else dataset[index]
+                if raw is _END:
+                    return
+                sample = Sample(*raw)
+                kind, key = "mislabelled", str(sample.key)
+                sample = finish_sample(sample, info, None)
+                channels = channels or len(sample.image)
+                if len(sample.image) != channels:
+                    raise SegzooError(
+                        f"{info.identity}, `{key}`: {len(sample.image)} channels, the first "
+                        f"picture of its split has {channels}",
+                        "all pictures of a data set have the same channels",
+                    )
+        except SegzooError as error:
+            yield Item(key=key, found=error, kind=kind)
+            if stream:
+                return
+        else:
+            yield Item(key=key, found=sample)
 
 
 def survey(source: DataSource) -> dict[str, SplitStats]:
     """Return the statistics of every split; raises SegzooError for a picture that is broken."""
     stats: dict[str, SplitStats] = {}
     sums: dict[str, Any] = {}
-    for split, _, sample, info in items(source):
-        if isinstance(sample, SegzooError):
-            raise sample
-        finished = finish_sample(sample, info, None)
-        record = stats.setdefault(split, SplitStats())
-        record.pictures += 1
-        size = (int(finished.target.shape[0]), int(finished.target.shape[1]))
-        record.smallest = min(record.smallest, size, key=_area) if record.smallest[0] else size
-        record.largest = max(record.largest, size, key=_area)
-        _add(sums.setdefault(split, _Sums(info)), finished)
+    for split, dataset in source.splits(SPLITS).items():
+        info = source.info(dataset)
+        for item in items(dataset, info):
+            if isinstance(item.found, SegzooError):
+                raise item.found
+            record = stats.setdefault(split, SplitStats())
+            record.pictures += 1
+            size = (int(item.found.target.shape[0]), int(item.found.target.shape[1]))
+            record.smallest = min(record.smallest, size, key=_area) if record.smallest[0] else size
+            record.largest = max(record.largest, size, key=_area)
+            _add(sums.setdefault(split, _Sums(info)), item.found)
     for split, record in stats.items():
         sums[split].finish(record)
     return stats
@@ -127,23 +162,28 @@ def _add(sums: _Sums, sample: Sample) -> None:
 
 
 def check(source: DataSource) -> Iterator[Problem]:
-    """Yield what is wrong: unreadable pictures, bad labels, duplicates, leaks, missing classes."""
+    """Yield what is wrong: unreadable pictures, bad labels, files without partner, duplicates,
+    leaks, missing classes.
+    """
     places: list[tuple[str, str]] = []
     marks: list[tuple[int, Tensor]] = []
     seen: dict[str, set[int]] = {}
     info: DataInfo | None = None
-    for split, index, sample, info in items(source):
-        if isinstance(sample, SegzooError):
-            yield Problem(kind="broken", split=split, key=f"#{index}", text=sample.message)
-            continue
-        try:
-            finished = finish_sample(sample, info, None)
-        except SegzooError as error:
-            yield Problem(kind="mislabelled", split=split, key=sample.key, text=error.message)
-            continue
-        seen.setdefault(split, set()).update(finished.target.unique().tolist())
-        places.append((split, sample.key))
-        marks.append(fingerprint(finished.image))
+    lone: set[tuple[str, str]] = set()
+    for split, dataset in source.splits(SPLITS).items():
+        info = source.info(dataset)
+        unpaired: set[tuple[str, str]] = set(getattr(dataset, "unpaired", ()))
+        for key, text in sorted(unpaired - lone):
+            yield Problem(kind="unpaired", split=split, key=key, text=text)
+        lone |= unpaired  # Two splits carved from one have the same.
+        for item in items(dataset, info):
+            if isinstance(item.found, SegzooError):
+                text = item.found.message
+                yield Problem(kind=item.kind, split=split, key=item.key, text=text)
+                continue
+            seen.setdefault(split, set()).update(item.found.target.unique().tolist())
+            places.append((split, item.key))
+            marks.append(fingerprint(item.found.image))
     yield from _alike(places, marks)
     if info is not None and info.target == "labels":
         for index, name in enumerate(info.classes):

@@ -34,7 +34,9 @@ class Dice(nn.Module):
         probability_BKHW, target_BKHW = _counted_pair(logits_BKHW, target_BHW, self.ignore_index)
         overlap_K = total((probability_BKHW * target_BKHW).sum(DIMS))
         mass_K = total(probability_BKHW.square().sum(DIMS) + target_BKHW.square().sum(DIMS))
-        loss_K = 1 - (2 * overlap_K + self.smooth) / (mass_K + self.smooth)
+        below_K = mass_K + self.smooth
+        # 0 without smoothing where a class is neither there nor predicted, or all is ignored.
+        loss_K = 1 - (2 * overlap_K + self.smooth) / below_K.where(below_K > 0, 1.0)
         return _mean_of_present(loss_K, total(target_BKHW.sum(DIMS)))
 
 

@@ -1,11 +1,16 @@
-"""Choosing the device and the precision."""
+"""Choosing the device and the precision, and doing with the memory that it has."""
 
+import logging
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
+from torch import Tensor
 
 from segzoo.errors import SegzooError
 from segzoo.ranks import asked_for
+
+log = logging.getLogger("segzoo")
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -65,3 +70,31 @@ def _cpu_has_bf16() -> bool:
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
     """Return the autocast context of a precision, which does nothing for fp32."""
     return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")  # type: ignore[return-value]
+
+
+class InPieces:
+    """Puts batches through a network whose outputs do not depend on the batch, in as many pieces
+    as the device's memory asks for.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.pieces = device, 1
+
+    def __call__(self, forward: Callable[[Tensor], Tensor], images_BCHW: Tensor) -> Tensor:
+        """Return what `forward` makes of the images. Raises SegzooError where one is too much."""
+        while True:
+            try:
+                if self.pieces == 1:
+                    return forward(images_BCHW)
+                return torch.cat([forward(some) for some in images_BCHW.chunk(self.pieces)])
+            except torch.OutOfMemoryError as error:
+                if self.pieces >= len(images_BCHW):
+                    size = "x".join(map(str, images_BCHW.shape[-2:]))
+                    raise SegzooError(
+                        f"{self.device} is out of memory with one picture of {size} at once",
+                        "give a smaller --size, --window, or --device cpu",
+                    ) from error
+            self.pieces *= 2
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            log.warning("%s is out of memory: batches go through in pieces", self.device)

@@ -81,8 +81,7 @@ def fit(
             )
         config = with_typed_options(config or make_config(settings, recipe=recipe, file=file))
         if config.root is not None:
-            # The saved config has to find the data from any working directory.
-            config = replace(config, root=str(Path(config.root).absolute()))
+            config = replace(config, root=_whole_root(config.root))
         folder = new_folder(config, ranks)
     watching = Observers(observers) if ranks.first else Observers.nobody()
     with locked(state_folder(folder)) if ranks.first else contextlib.nullcontext():
@@ -101,6 +100,22 @@ def fit(
         if ranks.first:
             save_config(folder, run.config)
         return _train(run, watching)
+
+
+def _whole_root(root: str) -> str:
+    """Return the root as the saved settings need it, to be found from any working directory."""
+    path = Path(root).absolute()
+    try:
+        str(path).encode("utf-8")
+        path.exists()
+    except UnicodeEncodeError as error:
+        raise SegzooError(
+            f"--root {path!a}: its name is not UTF-8, as settings are saved",
+            "rename it, or link it",
+        ) from error
+    except OSError as error:
+        raise SegzooError(f"--root {root[:80]}: {error.strerror}", "give a folder") from error
+    return str(path)
 
 
 def _train(run: Run, watching: Observers) -> RunResult:

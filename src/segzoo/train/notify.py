@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from segzoo.data.batches import tells_of_a_death
 from segzoo.entrypoints import CORE
 from segzoo.errors import SegzooError
 from segzoo.isolation import PluginError, one_line
@@ -83,6 +84,8 @@ class Observers:
                         caller(run=run, **_copied(arguments))
             # sys.exit() in an observer ends the observer; Ctrl-C ends the training.
             except (Exception, SystemExit, GeneratorExit) as error:
+                if tells_of_a_death(error):  # By a signal, to whoever is at work.
+                    raise
                 del self._managers[name]
                 what = one_line(error)
                 epoch = f" of epoch {run.epoch}" if run.epoch else ""

@@ -32,6 +32,14 @@ class ShardDataset(Dataset[Sample]):
         self._labels = labels
         self.classes = labels.classes if labels else ("background", "foreground")
         self.palette = labels.palette if labels else ()
+        self.resolved_options = labels.resolved(options.ignore) if labels else {}
+        every = labels.faults if labels else ()
+        self.faults = tuple(fault for path, fault in every if path.parent in places.shards)
+
+    @property
+    def unpaired(self) -> list[tuple[str, str]]:
+        """The samples that are left out."""
+        return [(name, "lacks its image or mask") for name in self.places.incomplete]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -111,6 +119,8 @@ def build_webdataset(*, root: Path | None, split: str, options: ShardOptions) ->
                 len(every.incomplete),
                 ", ".join(every.incomplete[:3]) + (" ..." if len(every.incomplete) > 3 else ""),
             )
+        if labels and labels.doubt:
+            log.warning("webdataset: %s", labels.doubt)
     return ShardDataset(chosen, options, labels)
 
 
