@@ -238,7 +238,7 @@ def parse_size(value: Any) -> Size:
         parts = re.split(r"[x,]", str(value).strip("()[] "))
     try:
         numbers = [int(part) for part in parts]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = []
     if len(numbers) == 1:
         numbers *= 2
