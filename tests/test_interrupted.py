@@ -1,5 +1,6 @@
 """Trainings left in the middle of a step, of waiting for pictures, of scoring; or by an error."""
 
+import contextlib
 import os
 import signal
 import time
@@ -114,6 +115,19 @@ def test_backward_passes_are_left_too(hk_root, tmp_path, slow, monkeypatch):
     monkeypatch.undo()
     fit(resume=tmp_path / "b", progress=False)
     assert_same_end(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_one_of_several_processes_leaves_nothing_in_the_middle(monkeypatch, alone):
+    monkeypatch.setattr(stopping, "PATIENCE", 0.05)
+    with stopping.listening(alone=alone) as wish:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert wish.signal == signal.SIGTERM
+        expected = pytest.raises(stopping.Overdue) if alone else contextlib.nullcontext()
+        with expected, wish.interruptible():
+            time.sleep(0.5)
+        time.sleep(0.1)  # Outside nothing is raised either way.
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 def test_scoring_that_takes_long_is_left(hk_root, tmp_path, slow, monkeypatch):

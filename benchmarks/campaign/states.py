@@ -14,7 +14,6 @@ from .watching import heard
 EXPECTED = (
     *("refused and named", "named, and the other taken", "undamaged"),
     "as if not yet written",  # A generation's JSON is written last.
-    "not read",  # The older generation's tensors are not, where the newest is whole.
 )
 
 
@@ -145,7 +144,6 @@ def judged(
     slot, place = Path(name).stem, state.run / "last"
     put(place, {**state.files, **(extra or {}), name: data}, only=slot if alone else "")
     changed = data != state.files[name]
-    unread = slot == state.older and name.endswith("safetensors") and not alone
     unwritten = data is None and name.endswith("json")
     with heard() as said:
         try:
@@ -170,7 +168,7 @@ def judged(
         return f"said of an undamaged state: {said[0]}" if said else "undamaged"
     if any(str(place / name) in line for line in said):
         return "named, and the other taken"
-    return "as if not yet written" if unwritten else "not read" if unread else "not named"
+    return "as if not yet written" if unwritten else "not named"
 
 
 def put(place: Path, files: Mapping[str, bytes | None], only: str) -> None:

@@ -122,7 +122,7 @@ def _train(run: Run, watching: Observers) -> RunResult:
     """Train a run that is ready, and sum it up."""
     config, folder, ranks = run.config, run.folder, run.ranks
     try:
-        with listening() as wish, deaths_told():
+        with listening(alone=ranks.count == 1) as wish, deaths_told():
             result = fit_run(run, watching, StateKeeper(config.save_minutes, wish))
     except BaseException as error:
         watching.fit_end(run, None, error)

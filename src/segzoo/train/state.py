@@ -216,14 +216,23 @@ def _read_json(path: Path) -> Saved:
 
 def _read_tensors(saved: Saved) -> dict[str, Tensor]:
     """Read a generation's tensors; raise ValueError where they are not those that were written."""
-    path = saved.path.with_name(saved.tensors["name"])
+    path = _check_tensors(saved)
     try:
-        if path.stat().st_size != saved.tensors["bytes"] or _hash(path) != saved.tensors["blake2b"]:
-            raise ValueError(f"{path} is damaged: its checksum differs")
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _check_tensors(saved: Saved) -> Path:
+    """Return the file of a generation's tensors; raise ValueError where it is not as written."""
+    path = saved.path.with_name(saved.tensors["name"])
+    try:
+        if path.stat().st_size != saved.tensors["bytes"] or _hash(path) != saved.tensors["blake2b"]:
+            raise ValueError(f"{path} is damaged: its checksum differs")
+    except OSError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return path
 
 
 def load_state(run: Run, folder: Path, *, force: bool = False) -> None:
@@ -285,12 +294,20 @@ def load_state(run: Run, folder: Path, *, force: bool = False) -> None:
 
 def _newest(folder: Path) -> tuple[Saved, dict[str, Tensor]]:
     faults: list[str] = []
-    for saved in read_generations(folder):
+    generations = read_generations(folder)
+    for place, saved in enumerate(generations, 1):
         try:
-            return saved, _read_tensors(saved)
+            tensors = _read_tensors(saved)
         except ValueError as error:
             faults.append(str(error))
             log.warning("%s; the generation before it is taken, if that is whole", error)
+            continue
+        for older in generations[place:]:  # Not needed, but a disk that spoils files is told of.
+            try:
+                _check_tensors(older)
+            except ValueError as error:
+                log.warning("%s, or was being written; the newer generation is whole", error)
+        return saved, tensors
     raise SegzooError(faults[0], "best.safetensors has the run's best weights")
 
 

@@ -68,10 +68,11 @@ class Wish:
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[Wish]:
+def listening(*, alone: bool = True) -> Iterator[Wish]:
     """Take the first SIGINT or SIGTERM for a wish, and a second one as if there were no listening.
 
-    Only a process's main thread can; elsewhere nobody's wish is ever heard.
+    Where a process is not `alone` nothing is left in the middle: the others would wait for it. Only
+    a process's main thread can listen; elsewhere nobody's wish is ever heard.
     """
     wish = Wish()
     if threading.current_thread() is not threading.main_thread():
@@ -83,7 +84,8 @@ def listening() -> Iterator[Wish]:
     def hear(number: int, frame: FrameType | None) -> None:
         wish.signal = number
         restore()
-        clock.start()
+        if alone:
+            clock.start()
 
     def restore() -> None:
         for number, handler in before.items():
