@@ -2,7 +2,7 @@
 
 Prints its counts and writes them into benchmarks/faults.json::
 
-    python benchmarks/faults.py                          # the long form, about half an hour
+    python benchmarks/faults.py                          # the long form, about twenty minutes
     python benchmarks/faults.py --parts kills --kills 20
 
 - kills: a small training is ended at a random moment by SIGKILL or SIGTERM, again and again until

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils.data._utils import signal_handling
 
 from segzoo import SegzooError, fit, tensors
 
@@ -193,6 +194,22 @@ def test_an_observer_that_changes_what_it_should_not_leaves_the_run_as_it_is(hk_
     assert torch.zeros(1).device.type == "cpu"
     assert list(result.observer_errors) == ["Generator (observers[1])"]
     assert_same_weights(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_death_that_is_signalled_while_an_observer_works_ends_the_training(hk_root, tmp_path):
+    error = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+    own = train(hk_root, tmp_path / "a", observers=[At(1, raising(error))])
+    assert "DataLoader worker" in own.observer_errors["At (observers[0])"]
+    code = compile(f"raise {error!r}", signal_handling.__file__, "exec")  # where torch raises it
+    with pytest.raises(SegzooError, match="a process that reads pictures has died: DataLoader wor"):
+        train(hk_root, tmp_path / "b", observers=[At(1, lambda: exec(code))])
+
+
+def raising(error):
+    def fail():
+        raise error
+
+    return fail
 
 
 def test_an_error_of_an_observer_is_told_in_short(hk_root, tmp_path):

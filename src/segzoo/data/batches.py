@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import signal
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
+from torch.utils.data._utils import signal_handling
 
 from segzoo.ahead import in_order
 from segzoo.data.cache import Indices, MemoryCache, SampleCache, open_cache
@@ -348,7 +350,7 @@ def deaths_told() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not tells_of_a_death(error):
+        if "DataLoader worker" not in str(error):
             raise
         raise SegzooError(
             f"a process that reads pictures has died: {str(error).splitlines()[0]}",
@@ -357,9 +359,13 @@ def deaths_told() -> Iterator[None]:
         ) from error
 
 
-def tells_of_a_death(error: BaseException) -> bool:
-    """Whether an error is torch's for a process of a DataLoader that has died."""
-    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+def signalled_death(error: BaseException) -> bool:
+    """Whether torch raised an error on the signal that a process of a DataLoader has died.
+
+    It does so in whatever the main process is doing then.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename == signal_handling.__file__
 
 
 def _deaf(_worker: int) -> None:

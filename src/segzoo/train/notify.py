@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from segzoo.data.batches import tells_of_a_death
+from segzoo.data.batches import signalled_death
 from segzoo.entrypoints import CORE
 from segzoo.errors import SegzooError
 from segzoo.isolation import PluginError, one_line
@@ -84,7 +84,7 @@ class Observers:
                         caller(run=run, **_copied(arguments))
             # sys.exit() in an observer ends the observer; Ctrl-C ends the training.
             except (Exception, SystemExit, GeneratorExit) as error:
-                if tells_of_a_death(error):  # By a signal, to whoever is at work.
+                if signalled_death(error):  # It is not the observer's, who was at work then.
                     raise
                 del self._managers[name]
                 what = one_line(error)
