@@ -15,6 +15,7 @@ from segzoo.data.standin import figure
 from segzoo.errors import SegzooError
 from segzoo.evaluate import evaluate_weights
 from segzoo.inference import Inference
+from segzoo.metrics.pictures import PictureScores
 from segzoo.predict import Prediction
 from segzoo.predict_files import predict_files
 from segzoo.views import WholeView
@@ -341,3 +342,20 @@ def test_both_commands_take_the_same_flags(trained, hk_root, photo, tmp_path):
 def test_a_mistyped_flag_is_told_before_anything_is_read(words, told):
     with pytest.raises(SegzooError, match=re.escape(told)):
         CliRunner().invoke(make_app(), words, catch_exceptions=False)
+
+
+def test_what_is_no_file_is_said(trained, tmp_path, caplog):
+    given = tmp_path / "given"
+    given.mkdir()
+    figure(1)[0].save(given / "a.png")
+    (given / "b.png").symlink_to(given / "nowhere.png")
+    (given / "c.png").mkdir()
+    assert len(predict_files(trained.weights, [given], tmp_path / "out", device="cpu")) == 1
+    assert f"left out: {given / 'b.png'} is no file" in caplog.text
+    assert "c.png" not in caplog.text
+
+
+def test_a_table_takes_names_that_are_no_text(tmp_path):
+    scores = PictureScores(("a", "\udcff"), {"mad": torch.zeros(2)})
+    scores.write(tmp_path / "table.csv")
+    assert b"\xff,0.0" in (tmp_path / "table.csv").read_bytes()
