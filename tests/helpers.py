@@ -5,15 +5,19 @@ import importlib.metadata
 import io
 import logging
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 from torch import Tensor
 
 from segzoo.cli import main
 from segzoo.plugins import Manager
+from segzoo.train.keeping import StateKeeper
+from segzoo.train.run import Run
 from segzoo.train.state import read_generations
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -62,3 +66,14 @@ def run_here(*words: str) -> subprocess.CompletedProcess[str]:
         sys.argv = argv
         log.handlers[:], log.propagate, log.level = before
     return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
+
+
+def stop_after(monkeypatch: Any, steps: int) -> None:
+    """Let trainings hear SIGTERM in the step of this number."""
+    real = StateKeeper.after_step
+
+    def after_step(keeper: StateKeeper, run: Run) -> None:
+        keeper.wish.signal = signal.SIGTERM if run.step == steps else 0
+        real(keeper, run)
+
+    monkeypatch.setattr(StateKeeper, "after_step", after_step)

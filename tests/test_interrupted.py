@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+from helpers import stop_after
 from safetensors.torch import load_file
 
 from segzoo import SegzooError, fit
@@ -249,14 +250,8 @@ def test_what_a_data_set_draws_is_drawn_again(install, tmp_path, monkeypatch, ki
     (tmp_path / kind).mkdir()
     how = {"data": "acme/chance", "model": "unet", "model_options": {"width": 4, "depth": 2}, **how}
     train(tmp_path / kind, tmp_path / "a", **how)
-    real = keeping.StateKeeper.after_step
-
-    def after_step(keeper, run):
-        keeper.wish.signal = signal.SIGTERM if run.step == 6 else 0
-        real(keeper, run)
-
     with monkeypatch.context() as patch:
-        patch.setattr(keeping.StateKeeper, "after_step", after_step)
+        stop_after(patch, 6)
         with pytest.raises(StoppedError):
             train(tmp_path / kind, tmp_path / "b", **how)
     fit(resume=tmp_path / "b", progress=False)

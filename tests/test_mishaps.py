@@ -204,6 +204,14 @@ def test_a_death_that_is_signalled_while_an_observer_works_ends_the_training(hk_
     with pytest.raises(SegzooError, match="a process that reads pictures has died: DataLoader wor"):
         train(hk_root, tmp_path / "b", observers=[At(1, lambda: exec(code))])
 
+    class AtTheEnd:
+        def segzoo_fit_end(self):
+            exec(code)
+
+    with pytest.raises(SegzooError, match="a process that reads pictures has died: DataLoader wor"):
+        train(hk_root, tmp_path / "c", observers=[AtTheEnd()])
+    assert fit(resume=tmp_path / "c", epochs=4, progress=False, force=True).epochs == 4
+
 
 def raising(error):
     def fail():

@@ -10,6 +10,7 @@ import time
 
 import pytest
 import torch
+from helpers import stop_after
 from safetensors.torch import load_file
 
 from segzoo.errors import SegzooError, StoppedError
@@ -26,17 +27,6 @@ TINY = {
 
 def train(root, out, **changes):
     return fit(**{**TINY, "root": root, "out": out, **changes})
-
-
-def stop_after(monkeypatch, steps):
-    """Let the next training hear SIGTERM in the step of this number."""
-    real = keeping.StateKeeper.after_step
-
-    def after_step(keeper, run):
-        keeper.wish.signal = signal.SIGTERM if run.step == steps else 0
-        real(keeper, run)
-
-    monkeypatch.setattr(keeping.StateKeeper, "after_step", after_step)
 
 
 def final(folder):

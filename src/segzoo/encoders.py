@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 import timm
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from segzoo.errors import SegzooError, listed, nearest
+from segzoo.isolation import one_line
 from segzoo.plugins import get_registry
 from segzoo.registry import FIRST_PARTY, Entry
+from segzoo.tensors import load_tensors
 
 EXAMPLES = ("tf_efficientnet_lite0", "resnet18", "resnet34", "mobilenetv3_large_100")
 FILES = (".safetensors", ".pth", ".pt", ".bin")
@@ -279,13 +280,12 @@ def _read(path: Path, owner: str) -> dict[str, Tensor]:
         )
     try:
         if path.suffix == ".safetensors":
-            values = load_file(path)
+            values = load_tensors(path)
         else:
             values = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise SegzooError(
-            f"{owner}: encoder_weights={path} cannot be read: {type(error).__name__}: "
-            f"{' '.join(str(error).split())[:200]}",
+            f"{owner}: encoder_weights={path} cannot be read: {one_line(error)[:300]}",
             "give safetensors, or a state dict saved by torch.save",
         ) from error
     for wrapper in ("state_dict", "model"):

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from segzoo.config import Size
@@ -20,7 +19,7 @@ from segzoo.data.sample import voc_palette
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.isolation import one_line
 from segzoo.model import NORMALIZATIONS, create_model, model_record, normalization
-from segzoo.tensors import read_header
+from segzoo.tensors import load_tensors
 from segzoo.weights import load_model, save_weights
 from segzoo.weights_info import WeightsInfo
 
@@ -138,8 +137,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     if not path.is_file():
         raise SegzooError(f"{path}: no such file", "give a .safetensors, .pth or .pt file")
     if path.suffix == ".safetensors":
-        read_header(path)
-        return load_file(path), ()
+        return load_tensors(path), ()
     try:
         values: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -2,26 +2,45 @@
 
 import contextlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
-from torch.random import fork_rng
+from torch import Tensor
+
+
+class RandomStates:
+    """The states that the process has when this is made, on the CPU and, if it is one, the GPU
+    `device`. Taking or putting them back takes 0.05 ms, most of it numpy's.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self._python: Any = random.getstate()
+        self._numpy: Any = np.random.get_state()
+        self._cpu = torch.get_rng_state()
+        self._gpu: tuple[torch.device, Tensor] | None = None
+        if device is not None and device.type == "cuda":
+            self._gpu = device, torch.cuda.get_rng_state(device)
+
+    def put_back(self) -> None:
+        """Let the process have these states."""
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)
+        torch.set_rng_state(self._cpu)
+        if self._gpu is not None:
+            device, state = self._gpu
+            torch.cuda.set_rng_state(state, device)
 
 
 @contextlib.contextmanager
-def kept_random(devices: Sequence[torch.device] = ()) -> Iterator[None]:
-    """Put back, after the block, the states that the process has now, also those of `devices`.
-
-    Takes 0.1 ms, most of it numpy's.
-    """
-    python, numpy = random.getstate(), np.random.get_state()
+def kept_random(device: torch.device | None = None) -> Iterator[None]:
+    """Put back, after the block, the states that the process has now, also that of a GPU."""
+    states = RandomStates(device)
     try:
-        with fork_rng(devices=list(devices)):
-            yield
+        yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+        states.put_back()
 
 
 def seed_random(seed: int) -> None:
@@ -41,20 +60,14 @@ class OwnRandom:
     def __init__(self, seed: int) -> None:
         with kept_random():
             seed_random(seed)
-            self._take()
-
-    def _take(self) -> None:
-        self._states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+            self._states = RandomStates()
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
         """Let Python, numpy and torch (on the CPU) draw from these states in the block."""
         with kept_random():
-            python, numpy, torch_state = self._states
-            random.setstate(python)
-            np.random.set_state(numpy)
-            torch.set_rng_state(torch_state)
+            self._states.put_back()
             try:
                 yield
             finally:
-                self._take()
+                self._states = RandomStates()

@@ -59,6 +59,23 @@ def read_header(path: Path) -> Header:
         raise SegzooError(f"{path} is no readable safetensors file: {error}", hint) from error
 
 
+def load_tensors(path: Path) -> "dict[str, Tensor]":
+    """Read the tensors of a safetensors file by name, its header checked first.
+
+    Raises SegzooError naming the file where it cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    read_header(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise SegzooError(
+            f"{path} is no readable safetensors file: {error}", "copy it again"
+        ) from error
+
+
 def write_tensors(
     path: Path, tensors: Mapping[str, "Tensor"], metadata: dict[str, str] | None = None
 ) -> None:

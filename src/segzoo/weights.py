@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -26,7 +24,7 @@ from segzoo.model import SegmentationModel, create_model, model_record, saved_op
 from segzoo.offline import offline
 from segzoo.plugins import get_registry
 from segzoo.store import atomic
-from segzoo.tensors import Header, read_header, write_tensors
+from segzoo.tensors import Header, load_tensors, read_header, write_tensors
 from segzoo.train.run import Run, Scores
 from segzoo.weights_info import WeightsInfo, description_fault, info_of
 
@@ -122,7 +120,7 @@ def load_model(path: str | Path) -> tuple[SegmentationModel, WeightsInfo]:
         model = _outlined(build)
         if model is not None and (reason := _difference(model, header)):
             raise unlike(reason)
-        tensors = _tensors(Path(path))
+        tensors = load_tensors(Path(path))
         # Once more, for what is not saved has to be made by the network itself.
         with contextlib.nullcontext() if model is not None else BoundedMemory(header.bytes):
             model = build()
@@ -246,12 +244,3 @@ def _header(path: Path) -> Header:
         )
         raise SegzooError(f"weights {path}: {what}{inside}", "give a .safetensors file")
     return read_header(path)
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise SegzooError(
-            f"{path} is no readable safetensors file: {error}", "copy it again"
-        ) from error

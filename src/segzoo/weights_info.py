@@ -16,6 +16,7 @@ from segzoo.config import MOST_PIXELS
 from segzoo.data.sample import COLOURS_OF, DataInfo, is_clean_text, is_colour
 from segzoo.errors import SegzooError
 from segzoo.tensors import Header, parse_json
+from segzoo.train.run import Scores
 
 FORMAT_VERSION = 1
 MOST_CLASSES, MOST_CHANNELS = 65536, 4096
@@ -23,7 +24,6 @@ MOST_SIDE = 1 << 16
 LARGEST = 1e30
 MOST_MEAN, LEAST_STD, MOST_STD = 1e3, 1e-4, 1e4  # Of values 0..1; float32 has to bear the result.
 IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-Scores = dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from segzoo.randomness import kept_random
+
 ADVICE = {
     "default dtype": "pass dtype=... where tensors are made; never call torch.set_default_dtype",
     "grad mode": "use `with torch.no_grad():` around the lines that need it",
@@ -54,18 +56,15 @@ def kept_state() -> Iterator[None]:
     """Put back what a badly behaved part changed, so that the next check starts clean."""
     dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
     deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    python, numpy, own = random.getstate(), np.random.get_state(), torch.get_rng_state()
     folder, environment = os.getcwd(), dict(os.environ)  # noqa: PTH109
     try:
-        yield
+        with kept_random():
+            yield
     finally:
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(grad)
         torch.use_deterministic_algorithms(deterministic)
         torch.set_num_threads(threads)
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(own)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)

@@ -118,6 +118,7 @@ def _whole_root(root: str) -> str:
     return str(path)
 
 
+@deaths_told()  # A process may die, or be said again to have died, while observers work at the end.
 def _train(run: Run, watching: Observers) -> RunResult:
     """Train a run that is ready, and sum it up."""
     config, folder, ranks = run.config, run.folder, run.ranks
@@ -125,9 +126,9 @@ def _train(run: Run, watching: Observers) -> RunResult:
         with listening(alone=ranks.count == 1) as wish, deaths_told():
             result = fit_run(run, watching, StateKeeper(config.save_minutes, wish))
     except BaseException as error:
-        watching.fit_end(run, None, error)
         if ranks.first and has_state(folder) and not isinstance(error, StoppedError):
             log.warning("stopped; continue with `segzoo train --resume %s`", folder)
+        watching.fit_end(run, None, error)
         raise
     if ranks.first:
         run.check_kept()

@@ -107,13 +107,12 @@ def kept_state(run: Run) -> Iterator[None]:
     Takes 0.3 ms, once per hook and observer: an observer that draws numbers, or runs the network,
     leaves the training bit for bit as it is without it.
     """
-    devices = [run.device] if run.device.type == "cuda" else []
     threads, dtype, device = (
         torch.get_num_threads(), torch.get_default_dtype(), torch.get_default_device()
     )  # fmt: skip
     buffers = [(buffer, buffer.clone()) for buffer in run.model.buffers()]
     try:
-        with kept_random(devices), torch.set_grad_enabled(torch.is_grad_enabled()):
+        with kept_random(run.device), torch.set_grad_enabled(torch.is_grad_enabled()):
             yield
     finally:
         if torch.get_num_threads() != threads:

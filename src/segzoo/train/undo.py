@@ -6,14 +6,12 @@ step as if that had not begun: because its loss is no number, or because somebod
 to end and the step takes too long.
 """
 
-import random
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from segzoo.randomness import RandomStates
 from segzoo.train.run import Run
 
 
@@ -21,10 +19,7 @@ from segzoo.train.run import Run
 class _Before:
     """What a step changes before the optimizer does, as it was; tensors in it are never written."""
 
-    python: Any
-    numpy: Any
-    cpu: Tensor
-    cuda: Tensor | None
+    random: RandomStates
     augment: Tensor
     loss: Tensor
     scores: dict[str, Tensor]
@@ -46,14 +41,11 @@ class Undo:
             self._live, self._kept = live, [torch.empty_like(buffer) for buffer in live]
         for kept, buffer in zip(self._kept, live, strict=True):
             kept.copy_(buffer)
-        part, cuda = run.partial, run.device.type == "cuda"
+        part = run.partial
         assert part.random is not None
         assert part.loss is not None
         self._before = _Before(
-            python=random.getstate(),
-            numpy=np.random.get_state(),
-            cpu=torch.get_rng_state(),
-            cuda=torch.cuda.get_rng_state(run.device) if cuda else None,
+            random=RandomStates(run.device),
             augment=part.random.get_state(),
             loss=part.loss,
             scores=run.metrics.state() if run.ranks.count == 1 else {},
@@ -80,11 +72,7 @@ class Undo:
         if before is None:
             return
         self.statistics()
-        random.setstate(before.python)
-        np.random.set_state(before.numpy)
-        torch.set_rng_state(before.cpu)
-        if before.cuda is not None:
-            torch.cuda.set_rng_state(before.cuda, run.device)
+        before.random.put_back()
         assert run.partial.random is not None
         run.partial.random.set_state(before.augment)
         run.partial.loss = before.loss

@@ -1,20 +1,16 @@
 """Pretrained weights of an encoder from a local file; nothing is ever unpickled."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from segzoo import SegzooError
 from segzoo.errors import listed
-
-READ_FAULTS = (OSError, SafetensorError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError)
+from segzoo.tensors import load_tensors
 
 
 def load_file_into(owner: str, encoder: nn.Module, file: Path) -> None:
@@ -60,10 +56,10 @@ def _read(owner: str, file: Path) -> dict[str, Tensor]:
     """Return a file's tensors by name, those of `encoder.` alone where it is a whole model."""
     try:
         if file.suffix == ".safetensors":
-            loaded: Any = load_file(file)
+            loaded: Any = load_tensors(file)
         else:
             loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except READ_FAULTS as error:
+    except Exception as error:  # torch.load raises whatever it makes of damage.
         raise SegzooError(
             f"{owner}: encoder_weights={file} cannot be read: {' '.join(str(error).split())[:200]}",
             "give a .safetensors file, or a .pth that torch.load reads with weights_only=True",
