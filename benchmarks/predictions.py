@@ -119,7 +119,7 @@ def score_loop(weights: Path, root: Path) -> float:
 
 
 def score(weights: Path, root: Path) -> float:
-    from segzoo.evaluate import evaluate_weights
+    from segzoo.evaluation import evaluate_weights
 
     found = evaluate_weights(weights, data="hk", root=str(root), split="test", device="cpu")
     return float(found["scores"]["mean_iou"])

@@ -7,7 +7,7 @@ import tomllib
 import pytest
 import torch
 
-from segzoo.evaluate import evaluate_weights
+from segzoo.evaluation import evaluate_weights
 from segzoo.metrics import MetricSet
 from segzoo.train.fit import fit
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 import segzoo
 from segzoo.errors import SegzooError
-from segzoo.evaluate import evaluate_weights
+from segzoo.evaluation import evaluate_weights
 from segzoo.inference import Inference
 from segzoo.predict import Prediction, refined
 from segzoo.predict_files import predict_files

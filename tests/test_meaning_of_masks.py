@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from segzoo import SegzooError, fit
-from segzoo.evaluate import evaluate_weights
+from segzoo.evaluation import evaluate_weights
 
 HOW = {
     "model": "linknet", "model_options": {"width": 4}, "data": "folder", "size": 32, "epochs": 1,

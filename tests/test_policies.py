@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 import segzoo
 from segzoo import SegzooError, fit
-from segzoo.evaluate import evaluate_weights
+from segzoo.evaluation import evaluate_weights
 from segzoo.model import SegmentationModel
 from segzoo.predict_files import predict_files
 from segzoo.train import step

@@ -13,7 +13,7 @@ import segzoo
 from segzoo.cli import make_app
 from segzoo.data.standin import figure
 from segzoo.errors import SegzooError
-from segzoo.evaluate import evaluate_weights
+from segzoo.evaluation import evaluate_weights
 from segzoo.inference import Inference
 from segzoo.metrics.pictures import PictureScores
 from segzoo.predict import Prediction

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import segzoo
 from segzoo import SegzooError
 from segzoo.cli import make_app
-from segzoo.evaluate import evaluate_weights
+from segzoo.evaluation import evaluate_weights
 from segzoo.inference import Inference
 from segzoo.metrics import Confusion, MetricSet, resampling
 from segzoo.metrics.pictures import PictureScores, check_ending

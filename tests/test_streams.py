@@ -1,7 +1,7 @@
 import json
 
 import segzoo
-from segzoo.evaluate import evaluate_weights
+from segzoo.evaluation import evaluate_weights
 
 PLUGIN = """
 from segzoo import DatasetSpec

@@ -15,7 +15,7 @@ from segzoo.data.batches import Batches
 from segzoo.data.opening import DataSource
 from segzoo.data.sample import Batch, DataInfo
 from segzoo.errors import SegzooError
-from segzoo.evaluate import device_target
+from segzoo.evaluation import device_target
 from segzoo.losses import make_loss
 from segzoo.metrics import MetricSet
 from segzoo.model import Preprocess, create_model, normalization

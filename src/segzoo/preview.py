@@ -10,7 +10,7 @@ from torch import Tensor
 from segzoo.data.batches import Batches
 from segzoo.data.opening import DataSource
 from segzoo.data.sample import DataInfo
-from segzoo.evaluate import device_target
+from segzoo.evaluation import device_target
 from segzoo.model import Preprocess, normalization
 from segzoo.report import save_grid
 from segzoo.train.augment import Draws, augmented

@@ -80,7 +80,7 @@ def evaluate_command(
         refine=refine,
         batch_size=batch_size,
     )
-    from segzoo.evaluate import evaluate_weights
+    from segzoo.evaluation import evaluate_weights
 
     options = parse_pairs(o, "-O")
     with contextlib.redirect_stdout(sys.stderr):  # what plugins print stays out of the JSON

@@ -22,7 +22,7 @@ from segzoo.data.opening import joined as one_after_another
 from segzoo.data.preflight import look
 from segzoo.data.sample import DataInfo
 from segzoo.errors import SegzooError, StoppedError
-from segzoo.evaluate import memory_format
+from segzoo.evaluation import memory_format
 from segzoo.losses import make_loss
 from segzoo.losses.balance import with_counted_weights
 from segzoo.metrics import MetricSet

@@ -12,7 +12,7 @@ from statistics import mean
 import torch
 
 from segzoo.errors import SegzooError
-from segzoo.evaluate import memory_format, score
+from segzoo.evaluation import memory_format, score
 from segzoo.ranks import summed, told
 from segzoo.train.finite import FiniteWatch
 from segzoo.train.keeping import StateKeeper

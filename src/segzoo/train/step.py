@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from segzoo.data.batches import Part
 from segzoo.data.sample import Batch
 from segzoo.errors import SegzooError
-from segzoo.evaluate import device_target, memory_format
+from segzoo.evaluation import device_target, memory_format
 from segzoo.ranks import one_batch, own_share
 from segzoo.train.augment import Draws, augmented
 from segzoo.train.device import autocast
