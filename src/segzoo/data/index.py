@@ -7,8 +7,6 @@ all the folders it was found in, and is found anew when any of them differs.
 import contextlib
 import hashlib
 import json
-import os
-import stat
 import struct
 import time
 import zipfile
@@ -20,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segzoo.data.images import SUFFIXES
+from segzoo.data.listing import ending, walk
 from segzoo.data.names import Names
 from segzoo.data.roots import user_cache_folder
 from segzoo.errors import SegzooError
@@ -53,24 +52,12 @@ class Index:
     def pictures(self, folder: Path, *, deep: bool = True) -> list[str]:
         """Return the paths of the pictures of a folder, relative to it with /, in their order.
 
-        Hidden ones are left out, and what is no regular file, such as a pipe, which reading would
-        wait for. `deep` looks into its folders too, but not behind links.
+        `deep` looks into its folders too; see `segzoo.data.listing` for what is passed over.
         """
-        found: list[str] = []
-        waiting = [""]
-        while waiting:
-            below = waiting.pop()
-            where = folder.absolute() / below
-            self.watch(where)
-            with os.scandir(where) as entries:
-                for entry in entries:
-                    name = entry.name
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting += [f"{below}{name}/"] * deep
-                    elif name[0] != "." and _ending(name).lower() in SUFFIXES and _is_file(entry):
-                        found.append(below + name)
-        nested = any("/" in name for name in found)
-        return sorted(found, key=lambda path: path.split("/")) if nested else sorted(found)
+        found = walk(folder, deep=deep, watch=self.watch)
+        names = [path for path in found.paths() if ending(path) in SUFFIXES]
+        nested = any("/" in name for name in names)
+        return sorted(names, key=lambda path: path.split("/")) if nested else names
 
     def watch(self, path: Path) -> None:
         """Let what is found depend on a folder's or a file's time of change."""
@@ -130,17 +117,3 @@ def _mapped(path: Path) -> dict[str, npt.NDArray[Any]]:
                 np.empty(shape, kind) if empty else np.memmap(path, kind, "r", start, shape)
             )
     return arrays
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a file or a link to one; so is a link to nowhere, which reading names."""
-    if not entry.is_symlink():
-        return entry.is_file(follow_symlinks=False)  # Known from the listing, without a look.
-    try:
-        return stat.S_ISREG(os.stat(entry.path).st_mode)  # noqa: PTH116
-    except OSError:
-        return True
-
-
-def _ending(name: str) -> str:
-    return name[name.rfind(".") :]
