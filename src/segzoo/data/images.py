@@ -9,25 +9,25 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image, read_file
 
+from segzoo.data.mask_files import ARRAY_SUFFIX, StoredMask, alpha_of, from_array, from_picture
 from segzoo.errors import SegzooError
 from segzoo.isolation import one_line
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+MASK_FILES = SUFFIXES | {ARRAY_SUFFIX}
+"""The endings of the files that `read_mask` reads."""
 # Formats that torchvision reads. Not PNG: there a damaged file ends the process, in libpng.
 # What Pillow may take a file for, whatever its name says: for some formats it starts programs
 # (EPS: ghostscript), and no picture needs them.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF")
 _FAST = {ImageReadMode.RGB: {"JPEG", "MPO", "WEBP"}, ImageReadMode.GRAY: {"JPEG", "MPO"}}
-_LOSSY = {"JPEG", "MPO"}
 _IRREGULAR = (
     *((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket")),
     *((stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device")),
@@ -47,7 +47,10 @@ def read_image(path: Path, data: bytes | None = None) -> Tensor:
 
 
 def read_matte(path: Path, data: bytes | None = None) -> Tensor:
-    """Read a matte as uint8 grey, H x W, 0 = background to 255 = foreground."""
+    """Read a matte as uint8 grey, H x W, 0 = background to 255 = foreground.
+
+    Of a picture with an alpha that varies, such as a cut-out, it is the alpha, not the colours.
+    """
     return _read(path, data, ImageReadMode.GRAY)[0]
 
 
@@ -55,55 +58,23 @@ def read_mask(path: Path, data: bytes | None = None) -> Tensor:
     """Read a mask as it is stored: class ids H x W (uint8, or int32 from 16 bits), or colours
     3 x H x W where it is a colour picture. A palette picture gives its indices, not its colours.
 
-    JPEG is refused, and so are values that are no whole numbers: neither can hold ids.
+    Lossy formats are refused, and so are values that are no whole numbers: neither can hold ids.
     """
+    return read_stored_mask(path, data).values
+
+
+def read_stored_mask(path: Path, data: bytes | None = None) -> StoredMask:
+    """Read a mask with what its file says of the values: the colours that indices show."""
     _refuse_irregular(path, data)
+    if path.suffix.lower() == ARRAY_SUFFIX:
+        return from_array(path, data)
     try:
         with _opened(path, data) as picture:
-            lossy = picture.format in _LOSSY or picture.info.get("compression") == "jpeg"
-            if lossy:
-                raise _lossy_mask(path)
-            upright = ImageOps.exif_transpose(picture)
-            if upright.mode in ("RGBA", "LA", "PA"):
-                upright = upright.convert({"RGBA": "RGB", "LA": "L", "PA": "P"}[upright.mode])
-            array = np.array(upright)
+            return from_picture(picture, path, data)
     except SegzooError:
         raise
     except Exception as error:  # Pillow's readers raise whatever their formats make of damage.
         raise _unreadable(path, error) from error
-    if array.dtype == bool:
-        array = array.astype(np.uint8)
-    if array.dtype != np.uint8:
-        array = _whole_numbers(array, path)
-    if array.ndim == 2:
-        return torch.from_numpy(array)
-    if array.shape[2] == 3 and array.dtype == np.uint8:
-        grey = (array[..., :1] == array).all()
-        return torch.from_numpy(array[..., 0].copy() if grey else array.transpose(2, 0, 1).copy())
-    raise SegzooError(
-        f"{path}: a mask with {array.shape[2]} channels", "save masks as 8-bit ids or palette PNG"
-    )
-
-
-def _lossy_mask(path: Path) -> SegzooError:
-    # Of the masks of `segzoo.data.standin.shapes` quality 75 changes 5 % of the pixels, 95 1 %.
-    return SegzooError(
-        f"{path} is a JPEG, which changes the ids in a mask",
-        "save masks as PNG, from what they were made of; a `folder` of two classes is read all the "
-        "same, as mattes, with -O threshold=127",
-    )
-
-
-def _whole_numbers(array: npt.NDArray[Any], path: Path) -> npt.NDArray[np.int32]:
-    with np.errstate(invalid="ignore"):  # What does not fit, or is NaN, is found by comparing.
-        whole = array.astype(np.int32)
-    if (wrong := whole != array).any():
-        shown = ", ".join(f"{value:g}" for value in np.unique(array[wrong])[:5])
-        raise SegzooError(
-            f"{path}: a mask with the values {shown}, which are no class ids",
-            "save masks as 8-bit ids or palette PNG",
-        )
-    return whole
 
 
 def _refuse_irregular(path: Path, data: bytes | None) -> None:
@@ -161,6 +132,8 @@ def _as_tensor(data: bytes) -> Tensor:
 
 
 def _from_pillow(picture: Image.Image, mode: ImageReadMode) -> Tensor:
+    if mode == ImageReadMode.GRAY and (alpha := alpha_of(picture)) is not None:
+        return torch.from_numpy(alpha)[None]
     if picture.mode.startswith(("I", "F")):
         array = np.array(picture)
         if array.dtype.kind == "f" or array.min() < 0 or array.max() > 65535:
