@@ -9,12 +9,14 @@ import torch
 from helpers import run_here
 from PIL import Image, ImageEnhance
 
+from segzoo.config import RunConfig
 from segzoo.data.opening import DataSource
 from segzoo.data.sample import Sample
 from segzoo.data.standin import shapes
 from segzoo.data.survey import check, fingerprint, survey
 from segzoo.errors import SegzooError
 from segzoo.preview import draw_preview
+from segzoo.train.fit import open_splits
 
 
 def source(root, name="folder", **options):
@@ -84,12 +86,34 @@ def test_all_broken_masks_and_lone_files_are_listed(split_root):
         (split_root / f"masks/train/{number}.png").write_bytes(b"no picture")
     (split_root / "masks/val/5.png").unlink()
     (split_root / "images/train/3.png").unlink()
-    assert [problem for problem in problems(split_root) if problem[0] != "missing class"] == [
+    assert [p for p in problems(split_root) if p[0] not in ("missing class", "notice")] == [
         ("unpaired", "train", "3"),
         ("broken", "train", "0"),
         ("broken", "train", "2"),
         ("unpaired", "val", "5"),
     ]
+
+
+LEFT_OUT = "folder: train: 1 images without a mask are left out: 2"
+DOUBT = "folder: masks of 0 and 255 alone: 255 is read as the class `b`"
+
+
+def test_what_a_data_set_says_of_itself_is_said_alike_by_training_check_and_stats(
+    split_root, caplog
+):
+    (split_root / "masks/train/2.png").unlink()
+    for mask in split_root.glob("masks/*/*.png"):
+        Image.fromarray(np.array(Image.open(mask)).astype(bool)).convert("L").save(mask)
+    opened = source(split_root, classes="a,b")
+    assert opened.split("val").notices == opened.split("train").notices
+    said = [p.text for p in check(opened) if p.kind == "notice"]
+    assert said[0] == LEFT_OUT and said[1].startswith(DOUBT) and len(said) == 2
+    caplog.clear()
+    survey(opened)
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == said
+    caplog.clear()
+    open_splits(RunConfig(data="folder", root=str(split_root), data_options={"classes": "a,b"}))
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == said
 
 
 class Faulty:

@@ -16,7 +16,7 @@ from segzoo.config import Size, read_config
 from segzoo.data.batches import Batches
 from segzoo.data.finish import finish_sample
 from segzoo.data.labels import IGNORE, NOTHING
-from segzoo.data.opening import DataSource
+from segzoo.data.opening import DataSource, notices
 from segzoo.data.reading import naming
 from segzoo.data.sample import DataInfo, Sample
 from segzoo.errors import MissingSplitError, SegzooError
@@ -147,6 +147,8 @@ def evaluate_weights(
     # What the file says of its data set downloads nothing; what the caller says may.
     with contextlib.nullcontext() if options or data else offline(f"{weights}, data set {name},"):
         dataset = _split(source, split)
+    for text in notices([dataset]):
+        log.warning("%s", text)
     info = source.info(dataset)
     _check_fit(info, trained)
     scored = MetricSet(

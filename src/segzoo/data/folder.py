@@ -18,13 +18,14 @@ log = logging.getLogger("segzoo")
 
 
 class FolderDataset(Dataset[Sample]):
-    """Pairs of image and mask files; what was found is said once, in the log."""
+    """Pairs of image and mask files; `notices` say what is left out and what is doubtful."""
 
     def __init__(
         self,
         pairs: Pairs,
         options: FolderOptions,
         labels: LabelMap | None,
+        notices: tuple[str, ...] = (),
     ) -> None:
         self.pairs, self.keys = pairs, pairs.keys
         self.target = options.target
@@ -36,6 +37,7 @@ class FolderDataset(Dataset[Sample]):
         # Only those of its own split: `test` is nothing to a training.
         every = labels.faults if labels else ()
         self.faults = tuple(fault for path, fault in every if path.is_relative_to(pairs.masks))
+        self.notices = notices
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -91,7 +93,7 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
         labels = find_labels(_some_masks(every), names, colours, options.ignore)
     if split == "train":
         _say(root, every, labels)
-    return FolderDataset(chosen, options, labels)
+    return FolderDataset(chosen, options, labels, _notices(every, labels))
 
 
 def _find_all(root: Path, options: FolderOptions) -> dict[str, Pairs]:
@@ -140,13 +142,6 @@ def _say(root: Path, every: dict[str, Pairs], labels: LabelMap | None) -> None:
         images, masks = (path.relative_to(root) for path in (pairs.images, pairs.masks))
         ending = f" (*{pairs.suffix})" if pairs.suffix else ""
         parts.append(f"{split} {len(pairs.keys)} pairs in {images} + {masks}{ending}")
-        for missing, what in (
-            (pairs.without_mask, "images without a mask"),
-            (pairs.without_image, "masks without an image"),
-        ):
-            if missing:
-                shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
-                log.warning("folder: %s: %d %s are left out: %s", split, len(missing), what, shown)
     log.info("folder: %s", "; ".join(parts))
     if labels:
         log.info(
@@ -155,5 +150,20 @@ def _say(root: Path, every: dict[str, Pairs], labels: LabelMap | None) -> None:
             ", ".join(labels.classes),
             labels.said,
         )
-        if labels.doubt:
-            log.warning("folder: %s", labels.doubt)
+
+
+def _notices(every: dict[str, Pairs], labels: LabelMap | None) -> tuple[str, ...]:
+    """Return what is left out of all splits, and what is doubtful about the masks."""
+    notices: list[str] = []
+    for split, pairs in every.items():
+        for missing, what in (
+            (pairs.without_mask, "images without a mask"),
+            (pairs.without_image, "masks without an image"),
+        ):
+            if missing:
+                shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
+                count = len(missing)
+                notices.append(f"folder: {split}: {count} {what} are left out: {shown}")
+    if labels and labels.doubt:
+        notices.append(f"folder: {labels.doubt}")
+    return tuple(notices)

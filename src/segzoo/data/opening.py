@@ -3,7 +3,7 @@
 import bisect
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,12 @@ class DataSource:
     def info(self, dataset: Any) -> DataInfo:
         """Return what a built split says of its classes and target."""
         return describe(dataset, self.entry, options_dict(self.options))
+
+
+def notices(datasets: Iterable[Any]) -> list[str]:
+    """Return what built splits have to say of themselves (`notices`), each text once."""
+    said = (str(text) for dataset in datasets for text in getattr(dataset, "notices", ()))
+    return list(dict.fromkeys(said))
 
 
 def joined(datasets: Sequence[Any]) -> Any:

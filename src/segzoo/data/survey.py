@@ -5,6 +5,7 @@ Every picture of every split is read once, in its own size.
 """
 
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +16,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from segzoo.data.finish import finish_sample
-from segzoo.data.opening import DataSource
+from segzoo.data.opening import DataSource, notices
 from segzoo.data.reading import naming
 from segzoo.data.sample import DataInfo, Sample
 from segzoo.errors import SegzooError
+
+log = logging.getLogger("segzoo")
 
 SPLITS = ("train", "val", "test")
 # Of 130 portraits no two are nearer than 13 bits and 26 levels; a copy of half the size, darker and
@@ -26,13 +29,14 @@ SPLITS = ("train", "val", "test")
 SAME_BITS = 10  # of 64
 SAME_LEVELS = 8.0  # mean difference of two 16 x 16 thumbnails, both stretched to 0..255
 CHUNK = 2048
+NOTICE = "notice"
 _END: Any = object()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """Something wrong: broken, mislabelled, unpaired, duplicate, leak (in two splits) or missing
-    class.
+    class; or, of the kind `notice`, what the data set says of itself.
     """
 
     kind: str
@@ -100,10 +104,16 @@ def items(dataset: Any, info: DataInfo) -> Iterator[Item]:
 
 
 def survey(source: DataSource) -> dict[str, SplitStats]:
-    """Return the statistics of every split; raises SegzooError for a picture that is broken."""
+    """Return the statistics of every split; raises SegzooError for a picture that is broken.
+
+    What the data set says of itself is logged, as a training does.
+    """
     stats: dict[str, SplitStats] = {}
     sums: dict[str, Any] = {}
-    for split, dataset in source.splits(SPLITS).items():
+    splits = source.splits(SPLITS)
+    for text in notices(splits.values()):
+        log.warning("%s", text)
+    for split, dataset in splits.items():
         info = source.info(dataset)
         for item in items(dataset, info):
             if isinstance(item.found, SegzooError):
@@ -170,7 +180,10 @@ def check(source: DataSource) -> Iterator[Problem]:
     seen: dict[str, set[int]] = {}
     info: DataInfo | None = None
     lone: set[tuple[str, str]] = set()
-    for split, dataset in source.splits(SPLITS).items():
+    splits = source.splits(SPLITS)
+    for text in notices(splits.values()):
+        yield Problem(kind=NOTICE, split="", key="", text=text)
+    for split, dataset in splits.items():
         info = source.info(dataset)
         unpaired: set[tuple[str, str]] = set(getattr(dataset, "unpaired", ()))
         for key, text in sorted(unpaired - lone):

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from segzoo.config import RunConfig, make_config, with_typed_options
 from segzoo.data.batches import Batches, deaths_told
 from segzoo.data.fingerprint import fingerprint
-from segzoo.data.opening import DataSource
+from segzoo.data.opening import DataSource, notices
 from segzoo.data.opening import joined as one_after_another
 from segzoo.data.preflight import look
 from segzoo.data.sample import DataInfo
@@ -268,7 +268,7 @@ def open_splits(config: RunConfig) -> tuple[Any, dict[str, Any], DataInfo]:
     """Build the training data (joined splits) and the splits that are scored.
 
     Where none of the eval splits exists, one of the training splits takes its place, and where
-    only `train` exists it is scored itself; both are said.
+    only `train` exists it is scored itself; both are said, and the notices of the splits.
     """
     source = DataSource(
         config.data, root=config.root, options=config.data_options, sample=config.sample
@@ -288,6 +288,8 @@ def open_splits(config: RunConfig) -> tuple[Any, dict[str, Any], DataInfo]:
             )
         else:
             log.warning("no split to score: the scores are those of the training pictures")
+    for text in notices([*train.values(), *evals.values()]):
+        log.warning("%s", text)
     info = source.info(next(iter(train.values())))
     for split, data in evals.items():
         other = source.info(data)

@@ -3,6 +3,7 @@
 import io
 import logging
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ log = logging.getLogger("segzoo")
 
 class ShardDataset(Dataset[Sample]):
     """The samples of some shards, in their order there."""
+
+    notices: tuple[str, ...] = ()
 
     def __init__(self, places: Places, options: ShardOptions, labels: LabelMap | None) -> None:
         self.places, self.keys, self.options = places, places.keys, options
@@ -113,15 +116,18 @@ def build_webdataset(*, root: Path | None, split: str, options: ShardOptions) ->
             "webdataset: %d pairs of .%s and .%s in %d shards of %s",
             *(len(chosen.keys), chosen.image, chosen.mask, len(chosen.shards), found),
         )
-        if every.incomplete:
-            log.warning(
-                "webdataset: %d samples without image or mask are left out: %s",
-                len(every.incomplete),
-                ", ".join(every.incomplete[:3]) + (" ..." if len(every.incomplete) > 3 else ""),
-            )
-        if labels and labels.doubt:
-            log.warning("webdataset: %s", labels.doubt)
-    return ShardDataset(chosen, options, labels)
+    data = ShardDataset(chosen, options, labels)
+    data.notices = tuple(_notices(every, labels))
+    return data
+
+
+def _notices(every: Places, labels: LabelMap | None) -> Iterator[str]:
+    if every.incomplete:
+        shown = ", ".join(every.incomplete[:3]) + (" ..." if len(every.incomplete) > 3 else "")
+        count = len(every.incomplete)
+        yield f"webdataset: {count} samples without image or mask are left out: {shown}"
+    if labels and labels.doubt:
+        yield f"webdataset: {labels.doubt}"
 
 
 def _labels(places: Places, root: Path, options: ShardOptions) -> LabelMap:
