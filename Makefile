@@ -12,6 +12,7 @@ install: $(STAMP)
 
 $(STAMP): $(PROJECTS) constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip uninstall --quiet --yes segzoo  # the core's former name
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
 		--editable '.[dev]' $(addprefix --editable ./,$(PLUGINS))
 	$(BIN)/python -c "import pymatting"  # compiles for about a minute, once

@@ -16,12 +16,12 @@ from typing import Any
 from segzoo import get_manager, get_registry, hookspecs
 from segzoo.checks import HOOKS
 from segzoo.cli import COMMANDS
-from segzoo.registry import FIRST_PARTY, Entry
+from segzoo.packages import CORE, FIRST_PARTY, package_of
+from segzoo.registry import Entry
 from segzoo.specs import target_kinds
 
 DOCS = Path(__file__).parent
 DATA_COMMANDS = ("data stats", "data check", "data preview")
-CORE = "segzoo"
 FEW_CLASSES = 4
 
 Measured = Mapping[str, tuple[int, int]]
@@ -83,7 +83,7 @@ def gallery_page(measured: Measured) -> str:
             for kind in ("models", "datasets")
         )
         if models or datasets:
-            parts.append(f"## {package}\n")
+            parts.append(f"## {package_of(package)}\n")
         if models:
             header = ("model", "what it is", "parameters", "stride", "paper", "licence")
             cells = (_model_cells(entry, *measured[entry.identity]) for entry in models)

@@ -232,7 +232,7 @@ def test_a_first_party_model_that_is_not_installed_names_its_package(monkeypatch
     monkeypatch.setattr(manager, "plugins", [p for p in manager.plugins if "unet" not in p.name])
     manager.registry._plugins = manager.plugins
     manager.registry._entries["models"].pop("segzoo-unet/unet")
-    with pytest.raises(SegzooError, match="pip install segzoo-unet"):
+    with pytest.raises(SegzooError, match=r"`pip install \./plugins/segzoo-unet` in a checkout"):
         get_registry().get("models", "unet")
 
 

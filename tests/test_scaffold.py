@@ -53,7 +53,7 @@ def test_the_metadata_is_what_was_asked_for(kind):
     assert project["name"] == "segzoo-foo-bar"
     assert project["authors"] == [{"name": 'Ada "A" Bytes', "email": "ada@example.org"}]
     assert project["entry-points"]["segzoo.v1"] == {"foo-bar": "segzoo_foo_bar.plugin"}
-    assert {"segzoo>=0.1,<1", "torch>=2.6"} <= set(project["dependencies"])
+    assert {"segzoo-core>=0.1,<1", "torch>=2.6"} <= set(project["dependencies"])
     for line in ("python-version: ${{ matrix.python }}", "- run: segzoo check segzoo-foo-bar"):
         assert f"{line}\n" in files[".github/workflows/ci.yml"]
 
@@ -61,13 +61,13 @@ def test_the_metadata_is_what_was_asked_for(kind):
 @pytest.mark.parametrize(
     ("version", "requirement"),
     [
-        ("0.3.7", "segzoo>=0.3,<1"),
-        ("1.2.0.post1", "segzoo>=1.2,<2"),
-        ("0.4.0.dev3+g12ab", "segzoo>=0.4.0.dev3,<1"),
+        ("0.3.7", "segzoo-core>=0.3,<1"),
+        ("1.2.0.post1", "segzoo-core>=1.2,<2"),
+        ("0.4.0.dev3+g12ab", "segzoo-core>=0.4.0.dev3,<1"),
     ],
 )
 def test_the_running_version_is_the_least_that_is_needed(version, requirement, monkeypatch):
-    monkeypatch.setattr("importlib.metadata.version", lambda name: version)
+    monkeypatch.setattr(scaffold, "core_version", lambda: version)
     assert f'"{requirement}"' in rendered("loss")["pyproject.toml"]
 
 
@@ -208,7 +208,10 @@ def test_without_a_model_the_next_command_installs_one(tmp_path):
     result = run_segzoo(
         "new", "metric", "foo", "--folder", str(tmp_path), "--json", SEGZOO_NO_PLUGINS="1"
     )
-    assert "pip install -e '.[dev]' segzoo-unet" in json.loads(result.stdout)["next"]
+    assert json.loads(result.stdout)["next"][:2] == [
+        "pip install ./plugins/segzoo-unet  # in a checkout of segzoo",
+        f"cd {tmp_path / 'segzoo-foo'}",
+    ]
 
 
 def test_it_imports_nothing_heavy(tmp_path):

@@ -75,7 +75,7 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if name == "__version__":
-        return importlib.import_module("importlib.metadata").version("segzoo")
+        return importlib.import_module("segzoo.packages").core_version()
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'segzoo' has no attribute {name!r}")

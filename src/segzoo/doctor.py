@@ -1,5 +1,6 @@
 """What may be wrong with an installation, for `segzoo doctor`: each finding with what mends it."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -12,10 +13,22 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+import segzoo
 from segzoo.data.roots import user_cache_folder
+from segzoo.packages import (
+    CORE,
+    CORE_PACKAGE,
+    core_version,
+    install_command,
+    is_core,
+    is_first_party,
+    reinstall_command,
+)
 from segzoo.plugins import get_manager
 
 OK, WARNING, TROUBLE = "ok", "warning", "trouble"
@@ -41,6 +54,7 @@ class Finding:
 def examine() -> Iterator[Finding]:
     """Yield every finding; the slow ones (imports, about ten seconds) last."""
     yield _python()
+    yield from name_findings()
     yield from _requirements()
     yield from _plugins()
     yield from _folders()
@@ -53,17 +67,67 @@ def _python() -> Finding:
     return Finding(area="python", state=OK, text=f"{text}, {os.cpu_count()} cores")
 
 
+def name_findings() -> Iterator[Finding]:
+    """Look for other packages that bring a package `segzoo`, and for a core that is not in use.
+
+    On the package index `segzoo` is another project, whose package and command have these names.
+    """
+    hint = f"pip uninstall NAME, then {reinstall_command(CORE_PACKAGE)}"
+    for name in sorted({CORE, *importlib.metadata.packages_distributions().get("segzoo", ())}):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            other = importlib.metadata.distribution(name)
+            if other.name == CORE_PACKAGE or is_core(other):
+                continue  # a core under its former name is told as a warning of the plugin `core`
+            summary = f" ({' '.join(str(other.metadata['Summary']).split())[:80]})"
+            yield Finding(
+                area="versions",
+                state=TROUBLE,
+                text=f"`{other.name}` {other.version}{summary} is another project, and installs a "
+                "package and a command `segzoo` over this one's",
+                hint=hint.replace("NAME", other.name),
+            )
+    used = Path(segzoo.__file__).resolve().parent
+    there = core_folder()
+    if there is None:
+        text = f"{CORE_PACKAGE} is not installed; the code in use is {used}"
+        yield Finding(area="versions", state=WARNING, text=text, hint=install_command(CORE_PACKAGE))
+    elif there != used:
+        yield Finding(
+            area="versions",
+            state=WARNING,
+            text=f"the code in use is {used}, not that of the installed {CORE_PACKAGE}, {there}",
+            hint="look at PYTHONPATH, and for a folder `segzoo` where Python was started",
+        )
+
+
+def core_folder() -> Path | None:
+    """Return where the installed core's code is; None where it is not installed."""
+    for name in (CORE_PACKAGE, CORE):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            distribution = importlib.metadata.distribution(name)
+            if name == CORE_PACKAGE or is_core(distribution):
+                break
+    else:
+        return None
+    place = Path(str(distribution.locate_file("segzoo")))
+    with contextlib.suppress(OSError, ValueError, KeyError):  # editable, PEP 610
+        origin = json.loads(distribution.read_text("direct_url.json") or "")
+        if origin["dir_info"].get("editable"):
+            place = Path(url2pathname(urlsplit(origin["url"]).path)) / "src" / "segzoo"
+    return place.resolve()
+
+
 def _requirements() -> Iterator[Finding]:
     """Compare what segzoo and its plugins require with what is installed."""
-    names = {"segzoo", *(plugin.distribution for plugin in get_manager().plugins)}
+    names = {plugin.package or plugin.distribution for plugin in get_manager().plugins}
     faults = [fault for name in sorted(names) for fault in requirement_faults(name)]
     yield from faults
     if not faults:
-        version = importlib.metadata.version("segzoo")
         yield Finding(
             area="versions",
             state=OK,
-            text=f"segzoo {version}; all requirements of {len(names)} packages are met",
+            text=f"{CORE_PACKAGE} {core_version()}; "
+            f"all requirements of {len(names)} packages are met",
         )
     for name, count in Counter(
         str(distribution.name).lower() for distribution in importlib.metadata.distributions()
@@ -90,6 +154,17 @@ def requirement_faults(distribution: str) -> Iterator[Finding]:
             continue
         if required.marker and not required.marker.evaluate({"extra": ""}):
             continue
+        if required.name.lower() == CORE:
+            yield Finding(
+                area="versions",
+                state=WARNING,
+                text=f"{distribution} requires {line}: on the package index `{CORE}` is another "
+                "project, which pip would install with it",
+                hint=f"install it anew: {reinstall_command(distribution)}"
+                if is_first_party(distribution)
+                else f"its pyproject.toml has to name {CORE_PACKAGE}; then install it anew",
+            )
+            continue
         try:
             there = importlib.metadata.version(required.name)
         except importlib.metadata.PackageNotFoundError:
@@ -99,7 +174,9 @@ def requirement_faults(distribution: str) -> Iterator[Finding]:
                 area="versions",
                 state=TROUBLE,
                 text=f"{distribution} requires {line}; {there or 'nothing'} is installed",
-                hint=f'pip install "{required.name}{required.specifier}"',
+                hint=install_command(required.name)
+                if is_first_party(required.name)
+                else f'pip install "{required.name}{required.specifier}"',
             )
 
 
@@ -123,7 +200,8 @@ def _plugins() -> Iterator[Finding]:
                 area="plugins",
                 state=TROUBLE,
                 text=f"{who} is incompatible: {plugin.reason}",
-                hint=f"pip install --upgrade segzoo {plugin.distribution}",
+                hint=f"upgrade both: {install_command(CORE_PACKAGE, '--upgrade')}, "
+                f"{install_command(plugin.distribution, '--upgrade')}",
             )
         for warning in plugin.warnings:
             yield Finding(area="plugins", state=WARNING, text=f"{who} {warning}")

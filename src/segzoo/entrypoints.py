@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint
 from typing import Any, NamedTuple
 
+from segzoo.packages import CORE, CORE_ENTRY, CORE_PACKAGE, reinstall_command
+
 API_MAJOR = 1
 GROUP = f"segzoo.v{API_MAJOR}"
-CORE = "segzoo"
 _ANY_GROUP = re.compile(r"segzoo\.v(\d+)")
 _MENTION = "segzoo.v"
 
@@ -19,7 +20,9 @@ _MENTION = "segzoo.v"
 class Plugin:
     """One entry point: where it comes from, how far its loading came, what it provides.
 
-    `seconds` is what its loading took, `warnings` what is wrong with it though it works.
+    `distribution` is what its parts' identities begin with, `package` what pip calls it: two names
+    for the core alone. `seconds` is what its loading took, `warnings` what is wrong with it though
+    it works.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Plugin:
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
     implementation: Any = None
+    package: str = ""
 
     @property
     def identity(self) -> str:
@@ -83,9 +87,11 @@ def describe(entry_point: EntryPoint, package: Package | None = None) -> Plugin:
         dist = entry_point.dist
         package = _identify(dist) if dist is not None else Package("unknown", "0", "")
     match = _ANY_GROUP.fullmatch(entry_point.group)
+    distribution, package = _claimed(entry_point, package)
     return Plugin(
         name=entry_point.name,
-        distribution=package.name,
+        distribution=distribution,
+        package=package.name,
         version=package.version,
         module=entry_point.value,
         api_major=int(match.group(1)) if match else API_MAJOR,
@@ -95,16 +101,27 @@ def describe(entry_point: EntryPoint, package: Package | None = None) -> Plugin:
     )
 
 
+def _claimed(entry_point: EntryPoint, package: Package) -> tuple[str, Package]:
+    """Return what a package's identities begin with; ``segzoo/`` is for the core alone."""
+    if package.name == CORE_PACKAGE:
+        return CORE, package
+    if package.name == CORE and (entry_point.name, entry_point.value) != CORE_ENTRY:
+        fault = f"`{CORE}/` belongs to the core, which is the package {CORE_PACKAGE}"
+        return CORE, package._replace(fault=f"the package `{CORE}` is another project: {fault}")
+    return package.name, package
+
+
 def _unreadable(package: Package, error: Exception) -> Plugin:
     return Plugin(
         name="?",
         distribution=package.name,
+        package=package.name,
         version=package.version,
         module="",
         status="broken",
         phase="metadata",
         reason=f"its entry_points.txt cannot be read ({' '.join(str(error).split())}): "
-        + _reinstall(package.name),
+        + reinstall_command(package.name),
     )
 
 
@@ -117,7 +134,7 @@ def _identify(distribution: Distribution) -> Package:
         name, version = metadata["Name"], metadata["Version"]
     if not name or not version:
         name = _folder(distribution) or "unknown"
-        version, fault = "?", f"its METADATA is missing or damaged: {_reinstall(name)}"
+        version, fault = "?", f"its METADATA is missing or damaged: {reinstall_command(name)}"
     return Package(_normalised(name), version, fault)
 
 
@@ -151,7 +168,3 @@ def _mentions_us(distribution: Distribution) -> bool:
     with contextlib.suppress(Exception):
         return _MENTION.encode() in (_path(distribution) / "entry_points.txt").read_bytes()
     return False
-
-
-def _reinstall(name: str) -> str:
-    return f"`pip install --force-reinstall {name}`"

@@ -4,7 +4,6 @@ Safetensors, or what `torch.save` wrote, read with `weights_only`: tensors and p
 code. What comes out is a weights file as training writes it.
 """
 
-import importlib.metadata
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from segzoo.data.sample import voc_palette
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.isolation import one_line
 from segzoo.model import NORMALIZATIONS, create_model, model_record, normalization
+from segzoo.packages import core_version
 from segzoo.tensors import load_tensors
 from segzoo.weights import load_model, save_weights
 from segzoo.weights_info import WeightsInfo
@@ -109,7 +109,7 @@ def import_weights(
             std=std,
             size=size,
             data={"identity": "imported", "version": "", "options": {}, "fingerprint": ""},
-            segzoo=importlib.metadata.version("segzoo"),
+            segzoo=core_version(),
             torch=torch.__version__,
         ),
     )

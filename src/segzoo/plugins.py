@@ -24,10 +24,11 @@ import pluggy
 from segzoo import hookspecs
 from segzoo.checks import HOOKS, spec_fault
 from segzoo.checks import signature_fault as signature_fault
-from segzoo.entrypoints import API_MAJOR, CORE, describe, find_plugins
+from segzoo.entrypoints import API_MAJOR, describe, find_plugins
 from segzoo.entrypoints import Plugin as Plugin
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.isolation import PluginError, contained, one_line, traced
+from segzoo.packages import CORE, CORE_PACKAGE, RENAME
 from segzoo.registry import SINGULAR, Entry, Registry
 from segzoo.specs import KINDS, Spec
 
@@ -81,6 +82,8 @@ class Manager(pluggy.PluginManager):
         for plugin, entry_point in ordered:
             if plugin.api_major != API_MAJOR and plugin.identity in ours:
                 continue  # the package serves both, and its entry point for this API is loaded
+            if self._is_core_again(plugin):
+                continue
             self.plugins.append(plugin)
             if entry_point is not None and plugin.status == "ok":
                 self._load_one(plugin, entry_point)
@@ -90,6 +93,16 @@ class Manager(pluggy.PluginManager):
                     "SEGZOO_STRICT is set; unset it to go on without this plugin",
                 )
         self._warn_of_clashes()
+
+    def _is_core_again(self, plugin: Plugin) -> bool:
+        """Say whether the core is loaded already; warn of one under its former name."""
+        core = next((p for p in self.plugins if p.distribution == CORE and p.status == "ok"), None)
+        again = core is not None and plugin.identity == core.identity and plugin.status == "ok"
+        if plugin.package == CORE and plugin.status == "ok":
+            told = core if core is not None and again else plugin
+            beside = f" beside {CORE_PACKAGE}" if again else ""
+            told.warnings.append(f"is installed under its former name `{CORE}`{beside}: {RENAME}")
+        return again
 
     def _load_one(self, plugin: Plugin, entry_point: EntryPoint) -> None:
         # BaseException, because a plugin that calls sys.exit() at import must not end the CLI.
@@ -187,8 +200,10 @@ def _import(entry_point: EntryPoint) -> Any:
     return entry_point.load()
 
 
-def _order(plugin: Plugin) -> tuple[bool, str, str]:
-    return plugin.distribution != CORE, plugin.distribution, plugin.name
+def _order(plugin: Plugin) -> tuple[bool, bool, str, str]:
+    core = plugin.distribution == CORE
+    # The core first, and first of all from the package that is called as it should be.
+    return not core, core and plugin.package == CORE, plugin.distribution, plugin.name
 
 
 def _flag(name: str) -> bool:
@@ -197,7 +212,7 @@ def _flag(name: str) -> bool:
 
 def _passes_gate(plugin: Plugin) -> bool:
     disabled = {name.strip() for name in os.environ.get("SEGZOO_DISABLE", "").split(",")}
-    own = plugin.distribution == CORE
+    own = plugin.distribution == CORE  # another package of this name is broken already
     if plugin.api_major != API_MAJOR:
         plugin.status = "incompatible"
         plugin.reason = (

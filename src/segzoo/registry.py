@@ -10,34 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from segzoo.errors import SegzooError, listed, nearest
+from segzoo.packages import FIRST_PARTY, distribution_of, install_command, reinstall_command
 from segzoo.specs import KINDS, Spec, target_kinds
 
 if TYPE_CHECKING:
     from segzoo.entrypoints import Plugin
-
-FIRST_PARTY = {
-    "unet": "segzoo-unet",
-    "linknet": "segzoo-linknet",
-    "fcn32s": "segzoo-fcn",
-    "fcn16s": "segzoo-fcn",
-    "fcn8s": "segzoo-fcn",
-    "hk": "segzoo-hk",
-    "portraits": "segzoo-portraits",
-    "camvid": "segzoo-camvid",
-    "webdataset": "segzoo-webdataset",
-    "tf_efficientnet_lite0": "segzoo-encoder-lite0",
-    "voc2012": "segzoo-torchvision",
-    "oxford-pet": "segzoo-torchvision",
-    "cityscapes": "segzoo-torchvision",
-    "sbd": "segzoo-torchvision",
-    "smp-": "segzoo-smp",
-    "tv-": "segzoo-torchvision",
-    "hf-": "segzoo-transformers",
-}
-"""Which first-party package provides a name, for the message when it is not installed.
-
-A key that ends in `-` stands for every name that begins so.
-"""
 
 SINGULAR = {
     "models": "model",
@@ -82,8 +59,7 @@ class Entry:
         except (ImportError, AttributeError) as error:
             raise SegzooError(
                 f"{self.owner}: cannot load {field}={reference!r}: {error}",
-                f"reinstall it with `pip install --force-reinstall {self.distribution}`, or tell "
-                "its authors",
+                f"reinstall it with {reinstall_command(self.distribution)}, or tell its authors",
             ) from error
         return value
 
@@ -114,6 +90,7 @@ class Registry:
 
     def find(self, kind: str, name: str) -> list[Entry]:
         """List the entries that `name` (identity, short name or alias) may mean."""
+        name = distribution_of(name)
         if name in self._entries[kind]:
             return [self._entries[kind][name]]
         return [
@@ -168,7 +145,7 @@ class Registry:
         prefix = name[: name.find("-") + 1]
         package = FIRST_PARTY.get(name) or FIRST_PARTY.get(prefix) or _distribution_of(name)
         if package and not any(plugin.distribution == package for plugin in self._plugins):
-            hint += f"it comes with `pip install {package}`; "
+            hint += f"it comes with {install_command(package)}; "
         return f"{hint}there is: {listed(names)}{self.absent()}"
 
     def absent(self) -> str:
@@ -184,5 +161,5 @@ class Registry:
 
 def _distribution_of(name: str) -> str:
     """Return the distribution of a full identity if it is a plausible package name."""
-    distribution, slash, _ = name.partition("/")
+    distribution, slash, _ = distribution_of(name).partition("/")
     return distribution if slash and re.fullmatch(r"[a-z0-9][a-z0-9.-]*", distribution) else ""

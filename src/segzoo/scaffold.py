@@ -16,8 +16,9 @@ from importlib import resources
 from pathlib import Path
 
 from segzoo.errors import SegzooError, listed, nearest
+from segzoo.packages import CORE_PACKAGE, FIRST_PARTY, core_version, is_first_party
 from segzoo.plugins import get_registry
-from segzoo.registry import FIRST_PARTY, SINGULAR
+from segzoo.registry import SINGULAR
 from segzoo.store import replace_folder, writing
 
 KINDS = {"model": "models", "dataset": "datasets", "loss": "losses", "metric": "metrics"}
@@ -131,7 +132,7 @@ def refuse_taken(kind: str, names: Names) -> None:
         raise SegzooError(f"`{name}` is a name of the first-party package {first_party}", another)
     if kind == "metric" and name in SCORES:
         raise SegzooError(f"a metric `{name}` would give scores that segzoo has itself", another)
-    taken = names.distribution in FIRST_PARTY.values()
+    taken = is_first_party(names.distribution)
     if taken or _is_installed(names.distribution):
         raise SegzooError(
             f"there is a package {names.distribution} already",
@@ -192,12 +193,12 @@ def _stem(names: Names) -> str:
 
 
 def _requirement() -> str:
-    """Return ``segzoo>=0.1,<1`` for the running version 0.1.0."""
-    version = importlib.metadata.version("segzoo").partition("+")[0]
+    """Return ``segzoo-core>=0.1,<1`` for the running version 0.1.0."""
+    version = core_version().partition("+")[0]
     major, minor = re.findall(r"\d+", version)[:2]
     # pip takes a pre-release only where the requirement names one.
     least = f"{major}.{minor}" if re.fullmatch(r"[\d.]+(post\d+)?", version) else version
-    return f"segzoo>={least},<{int(major) + 1}"
+    return f"{CORE_PACKAGE}>={least},<{int(major) + 1}"
 
 
 def _split_author(author: str) -> tuple[str, str]:

@@ -6,7 +6,6 @@ downloaded or run to read it, and only installed plugins are named by it.
 """
 
 import contextlib
-import importlib.metadata
 import json
 import math
 import warnings
@@ -22,6 +21,7 @@ from segzoo.errors import SegzooError
 from segzoo.isolation import one_line
 from segzoo.model import SegmentationModel, create_model, model_record, saved_options
 from segzoo.offline import offline
+from segzoo.packages import core_version, install_command, package_of
 from segzoo.plugins import get_registry
 from segzoo.store import atomic
 from segzoo.tensors import Header, load_tensors, read_header, write_tensors
@@ -53,7 +53,7 @@ def save_run_weights(run: Run, metrics: dict[str, Scores]) -> None:
         metrics={split: finite(scores) for split, scores in metrics.items()},
         epoch=run.epoch,
         precision=run.precision,
-        segzoo=importlib.metadata.version("segzoo"),
+        segzoo=core_version(),
         torch=torch.__version__,
     )
     save_weights(run.best_path, run.deployed, described)
@@ -150,9 +150,9 @@ def _check_installed(path: str | Path, info: WeightsInfo) -> None:
         registry.get("models", identity)
     except SegzooError as error:
         raise SegzooError(
-            f"{path} needs the model `{identity}` of the package `{distribution}` "
+            f"{path} needs the model `{identity}` of the package `{package_of(distribution)}` "
             f"{info.model['version']}, which is not installed",
-            f"pip install {distribution}\n{error.hint}",
+            f"install it: {install_command(distribution)}\n{error.hint}",
         ) from error
 
 

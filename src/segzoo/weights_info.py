@@ -15,6 +15,7 @@ from typing import Any
 from segzoo.config import MOST_PIXELS
 from segzoo.data.sample import COLOURS_OF, DataInfo, is_clean_text, is_colour
 from segzoo.errors import SegzooError
+from segzoo.packages import CORE_PACKAGE, install_command
 from segzoo.tensors import Header, parse_json
 from segzoo.train.run import Scores
 
@@ -88,7 +89,7 @@ def info_of(path: str | Path, header: Header) -> WeightsInfo:
             raise SegzooError(
                 f"{path} has weights format {version:.6g}, this segzoo reads up to "
                 f"{FORMAT_VERSION}",
-                "upgrade with `pip install --upgrade segzoo`",
+                f"upgrade segzoo with {install_command(CORE_PACKAGE, '--upgrade')}",
             )
         fault = description_fault(values)
     except (ValueError, OverflowError, RecursionError) as error:

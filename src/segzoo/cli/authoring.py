@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from segzoo.cli.console import JSON_HELP, print_json
+from segzoo.packages import FIRST_PARTY, install_words
 from segzoo.plugins import get_registry
 from segzoo.scaffold import KINDS, Package, write_package
 
@@ -61,10 +62,13 @@ def next_commands(package: Package) -> list[str]:
         "loss": f"--model {model} --data folder --loss {name}",
         "metric": f"--model {model} --data folder --metrics {name}",
     }
+    # `-e .` finds segzoo-core installed already: it runs this command.
     lacks = package.kind != "model" and not installed
+    first = [f"{install_words(FIRST_PARTY[model])}  # in a checkout of segzoo"] if lacks else []
     return [
+        *first,
         f"cd {shlex.quote(str(package.folder))}",
-        f"pip install -e '.[dev]'{f' segzoo-{model}' if lacks else ''}",
+        "pip install -e '.[dev]'",
         "pytest",
         f"segzoo train {parts[package.kind]} --sample --epochs 1 --size 64",
     ]

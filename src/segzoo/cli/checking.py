@@ -13,6 +13,7 @@ from segzoo.cli.console import JSON_HELP, print_json, print_table
 from segzoo.cli.training import parse_pairs
 from segzoo.config import parse_size
 from segzoo.errors import SegzooError, listed, nearest
+from segzoo.packages import distribution_of
 from segzoo.plugins import get_manager, get_registry
 from segzoo.registry import Entry
 from segzoo.specs import KINDS
@@ -92,6 +93,7 @@ def find_parts(name: str) -> list[Entry]:
 
     Raises SegzooError for what is not installed, broken, or provides nothing.
     """
+    name = distribution_of(name)
     registry = get_registry()
     entries = [entry for kind in KINDS for entry in registry.all(kind)]
     wanted = [entry for entry in entries if name in (entry.distribution, entry.identity)]

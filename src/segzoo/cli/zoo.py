@@ -8,6 +8,7 @@ from segzoo.cli import COMMANDS
 from segzoo.cli.console import JSON_HELP, print_json, print_table
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.options import option_infos
+from segzoo.packages import distribution_of, package_of
 from segzoo.plugins import Plugin, get_manager, get_registry
 from segzoo.registry import SINGULAR, Entry
 from segzoo.specs import KINDS, target_kinds
@@ -82,6 +83,7 @@ def plugins_command(
 
 
 def _explain(plugins: list[Plugin], name: str) -> None:
+    name = distribution_of(name)
     matches = [p for p in plugins if name in (p.name, p.distribution, p.identity)]
     if not matches:
         known = [plugin.identity for plugin in plugins]
@@ -127,6 +129,7 @@ def _provides(plugin: Plugin) -> str:
 def _plugin_record(plugin: Plugin) -> dict[str, Any]:
     return {
         "identity": plugin.identity,
+        "package": plugin.package,
         "version": plugin.version,
         "module": plugin.module,
         "api": plugin.api_major,
@@ -152,6 +155,7 @@ def _short(entry: Entry) -> dict[str, Any]:
 def _details(entry: Entry) -> dict[str, Any]:
     spec = entry.spec
     record: dict[str, Any] = {"kind": SINGULAR[spec.kind], **_short(entry)}
+    record["package"] = package_of(entry.distribution)
     for name in (
         *("aliases", "classes", "target", "targets", "ignore_index", "stride", "higher_is_better"),
         *("encoder", "tag", "mean", "std", "paper", "homepage", "licence"),

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from segzoo.data.batches import signalled_death
-from segzoo.entrypoints import CORE
 from segzoo.errors import SegzooError
 from segzoo.isolation import PluginError, one_line
+from segzoo.packages import CORE
 from segzoo.plugins import Manager, get_manager
 from segzoo.randomness import kept_random
 from segzoo.train.run import Run, RunResult, Scores
