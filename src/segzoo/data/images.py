@@ -5,124 +5,139 @@ mattes as uint8 H x W. Every failure is a SegzooError that names the file. Each 
 content as well, `data`, for what lies in an archive; its name then only says what it is.
 """
 
-import io
-import os
-import stat
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image, read_file
 
+from segzoo.data.decoding import opened, refuse_irregular
+from segzoo.data.depth import Range, deep_values, is_deep, is_unit, to_uint8
+from segzoo.data.formats import SUFFIXES as SUFFIXES
+from segzoo.data.formats import kind_of as kind_of
 from segzoo.data.mask_files import ARRAY_SUFFIX, StoredMask, alpha_of, from_array, from_picture
-from segzoo.errors import SegzooError
-from segzoo.isolation import one_line
+from segzoo.data.orientation import stored_orientation, turned_like
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 MASK_FILES = SUFFIXES | {ARRAY_SUFFIX}
 """The endings of the files that `read_mask` reads."""
 # Formats that torchvision reads. Not PNG: there a damaged file ends the process, in libpng.
-# What Pillow may take a file for, whatever its name says: for some formats it starts programs
-# (EPS: ghostscript), and no picture needs them.
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF")
 _FAST = {ImageReadMode.RGB: {"JPEG", "MPO", "WEBP"}, ImageReadMode.GRAY: {"JPEG", "MPO"}}
-_IRREGULAR = (
-    *((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket")),
-    *((stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device")),
-)
 
 
 def is_picture(path: Path) -> bool:
     """Whether a file's name says picture, and it is not hidden (`._a.png` of macOS is not one)."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return kind_of(path) == "picture"
 
 
-def read_image(path: Path, data: bytes | None = None) -> Tensor:
-    """Read a photograph as uint8 RGB, 3 x H x W: grey is repeated, alpha dropped, palettes and
-    16 bits brought to 8, EXIF orientation applied. Raises SegzooError naming the file.
+def read_image(
+    path: Path,
+    data: bytes | None = None,
+    *,
+    deep_range: Range | None = None,
+    upright: bool = True,
+    max_pixels: int | None = None,
+) -> Tensor:
+    """Read a photograph as uint8 RGB, 3 x H x W: grey is repeated, a declared alpha dropped,
+    palettes brought to colours, EXIF orientation applied unless `upright` is False.
+
+    `deep_range` is the lowest and highest value of pictures of more than 8 bits, by default those
+    of their type, 0..65535; a picture that uses a sliver of them is warned of. Raises SegzooError
+    naming the file, for one of other bands, of several pages, and of more pixels than `max_pixels`
+    (by default $SEGZOO_MAX_PIXELS, or 179 million) as well.
     """
-    return _read(path, data, ImageReadMode.RGB)
+    return _read(path, data, ImageReadMode.RGB, deep_range, upright, max_pixels)
 
 
-def read_matte(path: Path, data: bytes | None = None) -> Tensor:
+def read_matte(path: Path, data: bytes | None = None, *, upright: bool = True) -> Tensor:
     """Read a matte as uint8 grey, H x W, 0 = background to 255 = foreground.
 
     Of a picture with an alpha that varies, such as a cut-out, it is the alpha, not the colours.
     """
-    return _read(path, data, ImageReadMode.GRAY)[0]
+    return _read(path, data, ImageReadMode.GRAY, None, upright)[0]
 
 
-def read_mask(path: Path, data: bytes | None = None) -> Tensor:
+def read_mask(path: Path, data: bytes | None = None, *, upright: bool = True) -> Tensor:
     """Read a mask as it is stored: class ids H x W (uint8, or int32 from 16 bits), or colours
     3 x H x W where it is a colour picture. A palette picture gives its indices, not its colours.
 
     Lossy formats are refused, and so are values that are no whole numbers: neither can hold ids.
     """
-    return read_stored_mask(path, data).values
+    return read_stored_mask(path, data, upright=upright).values
 
 
-def read_stored_mask(path: Path, data: bytes | None = None) -> StoredMask:
+def read_stored_mask(
+    path: Path, data: bytes | None = None, *, upright: bool = True
+) -> StoredMask:
     """Read a mask with what its file says of the values: the colours that indices show."""
-    _refuse_irregular(path, data)
     if path.suffix.lower() == ARRAY_SUFFIX:
+        refuse_irregular(path, data)
         return from_array(path, data)
-    try:
-        with _opened(path, data) as picture:
-            return from_picture(picture, path, data)
-    except SegzooError:
-        raise
-    except Exception as error:  # Pillow's readers raise whatever their formats make of damage.
-        raise _unreadable(path, error) from error
+    with opened(path, data, pages=False) as picture:
+        return from_picture(picture, path, data, upright=upright)
 
 
-def _refuse_irregular(path: Path, data: bytes | None) -> None:
-    """Refuse what is no file by its name: opening a pipe would wait for somebody to write."""
-    if data is not None:
-        return
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - half the time of Path.stat
-    except (OSError, ValueError):
-        return  # Opening it says what is wrong.
-    if not stat.S_ISREG(mode):
-        what = next((name for holds, name in _IRREGULAR if holds(mode)), "no regular file")
-        raise SegzooError(f"{path} is {what}, not a picture", "replace it, or take it out")
+def _read(
+    path: Path,
+    data: bytes | None,
+    mode: ImageReadMode,
+    deep_range: Range | None,
+    upright: bool,
+    max_pixels: int | None = None,
+) -> Tensor:
+    with opened(path, data, max_pixels) as picture:
+        if picture.format in _FAST[mode]:
+            try:
+                # Three times as fast as Pillow, and other threads run meanwhile.
+                stored = read_file(str(path)) if data is None else _as_tensor(data)
+                return decode_image(stored, mode, apply_exif_orientation=upright)
+            except RuntimeError:
+                pass  # Damaged: Pillow reads it or names the damage.
+        orientation = stored_orientation(picture)
+
+        def again() -> AbstractContextManager[Any]:
+            return opened(path, data, max_pixels)
+
+        alpha = _varying_alpha(picture, again) if mode == ImageReadMode.GRAY else None
+        deep = deep_values(picture, again) if alpha is None else None
+        if alpha is not None:
+            plain = Image.fromarray(alpha)
+        elif deep is not None:
+            if mode == ImageReadMode.GRAY and is_unit(deep):
+                deep_range = (0.0, 1.0)  # An alpha is 0..1 wherever it is a float.
+            plain = Image.fromarray(to_uint8(deep, deep_range, path))
+        else:
+            plain = in_colours(picture, "RGB" if mode == ImageReadMode.RGB else "L")
+        return _as_pixels(turned_like(plain, picture, orientation, upright), mode)
 
 
-def _opened(path: Path, data: bytes | None) -> Image.Image:
-    """Open a picture, of which no pixels have been read then; a PNG's checksums have been compared.
+def _varying_alpha(
+    picture: Any, again: Callable[[], AbstractContextManager[Any]]
+) -> npt.NDArray[np.uint8] | None:
+    """Return an alpha that varies; of a deep picture without reading its pixels."""
+    if not is_deep(picture):
+        return alpha_of(picture)
+    if picture.mode not in ("RGBA", "LA"):
+        return None
+    with again() as second:
+        return alpha_of(second)
 
-    Pillow compares those of the pixels only when asked to. It refuses a picture of more than 179
-    million pixels (twice PIL.Image.MAX_IMAGE_PIXELS): a file of a few bytes can claim to be one
-    that fills the memory.
+
+def in_colours(picture: Image.Image, mode: str) -> Image.Image:
+    """Return a picture of 8 bits as RGB or L; alpha is dropped, the colours below it kept.
+
+    Raises ValueError for modes that have no conversion, such as LAB.
     """
-    source = path if data is None else io.BytesIO(data)
-    picture = Image.open(source, formats=_FORMATS)
-    if picture.format == "PNG":
-        with picture:
-            picture.verify()  # After which it cannot be read.
-        if isinstance(source, io.BytesIO):
-            source = io.BytesIO(source.getvalue())
-        picture = Image.open(source, formats=_FORMATS)
-    return picture
-
-
-def _read(path: Path, data: bytes | None, mode: ImageReadMode) -> Tensor:
-    _refuse_irregular(path, data)
-    try:
-        with _opened(path, data) as picture:
-            if picture.format in _FAST[mode]:
-                try:
-                    # Three times as fast as Pillow, and other threads run meanwhile.
-                    stored = read_file(str(path)) if data is None else _as_tensor(data)
-                    return decode_image(stored, mode, apply_exif_orientation=True)
-                except RuntimeError:
-                    pass  # Damaged: Pillow reads it or names the damage.
-            ImageOps.exif_transpose(picture, in_place=True)
-            return _from_pillow(picture, mode)
-    except Exception as error:
-        raise _unreadable(path, error) from error
+    if picture.mode in ("La", "RGBa"):  # multiplied by their alpha
+        picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[picture.mode])
+    if picture.mode == "PA":
+        picture = picture.convert("RGBA")
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _as_tensor(data: bytes) -> Tensor:
@@ -131,36 +146,10 @@ def _as_tensor(data: bytes) -> Tensor:
     return torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
 
-def _from_pillow(picture: Image.Image, mode: ImageReadMode) -> Tensor:
-    if mode == ImageReadMode.GRAY and (alpha := alpha_of(picture)) is not None:
-        return torch.from_numpy(alpha)[None]
-    if picture.mode.startswith(("I", "F")):
-        array = np.array(picture)
-        if array.dtype.kind == "f" or array.min() < 0 or array.max() > 65535:
-            raise ValueError(f"pixel values {array.min():g}..{array.max():g} need a stated range")
-        grey = _to_uint8(torch.from_numpy(array.astype(np.int32)), deep=True)[None]
-        return grey.expand(3, -1, -1) if mode == ImageReadMode.RGB else grey
-    wanted = "RGB" if mode == ImageReadMode.RGB else "L"
-    pixels = torch.from_numpy(
-        np.array(picture if picture.mode == wanted else picture.convert(wanted))
-    )
-    return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
-
-
-def _to_uint8(pixels: Tensor, deep: bool = False) -> Tensor:
-    """Bring 16-bit values to 8 bits, rounding: 65535 = 257 * 255."""
-    if pixels.dtype == torch.uint16 or deep:
-        return ((pixels.to(torch.int32) + 128) // 257).to(torch.uint8)
-    return pixels
-
-
-def _unreadable(path: Path, error: Exception) -> SegzooError:
-    if isinstance(error, FileNotFoundError):
-        return SegzooError(f"{path}: no such file")
-    if isinstance(error, UnidentifiedImageError):
-        return SegzooError(
-            f"{path} is not a picture", f"readable are {', '.join(sorted(SUFFIXES))}"
-        )
-    return SegzooError(
-        f"{path} cannot be read: {one_line(error)}", "replace it, or take it out of the set"
-    )
+def _as_pixels(picture: Image.Image, mode: ImageReadMode) -> Tensor:
+    if mode == ImageReadMode.GRAY and picture.mode == "RGB":
+        picture = picture.convert("L")
+    pixels = torch.from_numpy(np.array(picture))
+    if pixels.ndim == 3:
+        return pixels.permute(2, 0, 1).contiguous()
+    return pixels.expand(3, -1, -1) if mode == ImageReadMode.RGB else pixels[None]

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
+from segzoo.data.decoding import check_pixels
+from segzoo.data.orientation import turned
 from segzoo.errors import SegzooError
 from segzoo.specs import RGB
 
@@ -54,8 +56,12 @@ class StoredMask:
         return self.values.ndim == 3
 
 
-def from_picture(picture: Image.Image, path: Path, stored: bytes | None) -> StoredMask:
+def from_picture(
+    picture: Image.Image, path: Path, stored: bytes | None, *, upright: bool = True
+) -> StoredMask:
     """Return what a mask holds that Pillow has opened; `stored` is its content if it is no file.
+
+    It is turned by its EXIF orientation unless `upright` is False.
 
     Raises SegzooError naming the file for formats that change values, several frames or pages,
     values that are no whole numbers, and an alpha that says more than the colours.
@@ -66,15 +72,15 @@ def from_picture(picture: Image.Image, path: Path, stored: bytes | None) -> Stor
     raw = _raw_mode(picture)
     if picture.mode not in ("1", "L", "P") and picture.mode[:1] not in "IF" and ";16" in raw:
         raise SegzooError(f"{path}: a mask of 16-bit colours, of which 8 bits would be read", _SAVE)
-    upright = ImageOps.exif_transpose(picture)
-    if upright.mode == "1":
-        return _one_bit(upright)
-    if upright.mode == "P":
-        return _indexed(upright)
-    if upright.mode in ("RGBA", "LA", "PA"):
-        return _without_alpha(upright, path)
-    array = np.array(upright)
-    if upright.mode == "L" and raw[:3] in _FEW_BITS:
+    turned_mask = turned(picture, upright)
+    if turned_mask.mode == "1":
+        return _one_bit(turned_mask)
+    if turned_mask.mode == "P":
+        return _indexed(turned_mask)
+    if turned_mask.mode in ("RGBA", "LA", "PA"):
+        return _without_alpha(turned_mask, path)
+    array = np.array(turned_mask)
+    if turned_mask.mode == "L" and raw[:3] in _FEW_BITS:
         return _few_bits(array, _FEW_BITS[raw[:3]])
     return _plain(array, path)
 
@@ -129,9 +135,7 @@ def _check_array(shape: tuple[int, ...], kind: np.dtype[Any], path: Path) -> Non
         if len(shape) == 3:
             hint += "; of one layer a class numpy.argmax(layers, axis) makes them"
         raise SegzooError(f"{what}, is no mask", hint)
-    most = Image.MAX_IMAGE_PIXELS
-    if most is not None and shape[0] * shape[1] > 2 * most:
-        raise SegzooError(f"{what}, has more than {2 * most} pixels", "cut it into parts")
+    check_pixels(shape[1], shape[0], path)
 
 
 def _one_bit(picture: Image.Image) -> StoredMask:
