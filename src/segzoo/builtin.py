@@ -36,6 +36,14 @@ class FolderOptions:
     threshold: int | None = option(
         None, "read masks as 0..255 mattes and call pixels above this foreground", minimum=0
     )
+    range: str | None = option(
+        None,
+        "lowest and highest value of pictures of more than 8 bits, such as 0,4095 or 0,1; by "
+        "default found by looking at some",
+    )
+    exif: Literal["apply", "ignore"] = option(
+        "apply", "turn pictures and masks by their EXIF orientation, or take them as stored"
+    )
     val: float = option(
         0.2, "share of train carved out (seeded) where there is no val", minimum=0, maximum=0.9
     )

@@ -77,16 +77,16 @@ def opened(
     """Open a picture, of which no pixels have been read then; a PNG's checksums have been compared.
 
     `data` is the file's content where it lies in an archive; `limit` is the most pixels it may
-    have; with `pages` False the caller looks after pages beyond the first. Raises SegzooError naming
-    the file for what is no picture, too large, or of bands or pages that would be lost, and for
-    whatever reading its pixels raises in the block.
+    have; with `pages` False the caller looks after pages beyond the first. Raises SegzooError
+    naming the file for what is no picture, too large, or of bands or pages that would be lost, and
+    for whatever reading its pixels raises in the block.
     """
     refuse_irregular(path, data)
     try:
         with _source(path, data) as file, _pillow_unlimited():
             picture = _identified(file, path)
             with picture:
-                check_pixels(*picture.size, path, limit)
+                check_pixels(picture.width, picture.height, path, limit)
                 if pages:
                     refuse_pages(picture, path, file)
                 refuse_bands(picture, path, file)

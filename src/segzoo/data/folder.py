@@ -2,11 +2,21 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from segzoo.builtin import FolderOptions
+from segzoo.data.conventions import (
+    AS_THEY_ARE,
+    MOST_HEADERS,
+    Conventions,
+    find_conventions,
+    size_hint,
+)
+from segzoo.data.depth import parse_range, range_text
+from segzoo.data.headers import spread
 from segzoo.data.images import read_image, read_mask, read_matte
 from segzoo.data.labels import MOST_SCANNED, LabelMap, find_labels, parse_classes
 from segzoo.data.layout import SPLITS, Pairs, find_pairs
@@ -26,6 +36,7 @@ class FolderDataset(Dataset[Sample]):
         options: FolderOptions,
         labels: LabelMap | None,
         notices: tuple[str, ...] = (),
+        conventions: Conventions = AS_THEY_ARE,
     ) -> None:
         self.pairs, self.keys = pairs, pairs.keys
         self.target = options.target
@@ -33,11 +44,16 @@ class FolderDataset(Dataset[Sample]):
         self._labels = labels
         self.classes = labels.classes if labels else ("background", "foreground")
         self.palette = labels.palette if labels else ()
-        self.resolved_options = labels.resolved(options.ignore) if labels else {}
+        self.resolved_options: dict[str, Any] = {}
+        if labels:
+            self.resolved_options |= labels.resolved(options.ignore)
         # Only those of its own split: `test` is nothing to a training.
         every = labels.faults if labels else ()
         self.faults = tuple(fault for path, fault in every if path.is_relative_to(pairs.masks))
-        self.notices = notices
+        self.notices = (*notices, *_doubts(conventions))
+        self._deep_range, self._upright = conventions.deep_range, options.exif == "apply"
+        if conventions.deep_range and options.range is None:
+            self.resolved_options["range"] = range_text(conventions.deep_range)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -45,12 +61,12 @@ class FolderDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         key = self.keys[index]
         image_path, mask_path = self.files(index)
-        image = read_image(image_path)
+        image = read_image(image_path, deep_range=self._deep_range, upright=self._upright)
         target = self._read_target(mask_path)
         if image.shape[1:] != target.shape:
             raise SegzooError(
                 f"{image_path} is {size(image)} but its mask {mask_path} is {size(target)}",
-                "make both the same size (EXIF orientation has been applied)",
+                size_hint(image_path, tuple(image.shape[1:]), tuple(target.shape)),
             )
         return Sample(image, target, key)
 
@@ -70,8 +86,8 @@ class FolderDataset(Dataset[Sample]):
 
     def _read_target(self, path: Path) -> Tensor:
         if self._labels is None:
-            return read_matte(path)
-        return self._labels.apply(read_mask(path), path)
+            return read_matte(path, upright=self._upright)
+        return self._labels.apply(read_mask(path, upright=self._upright), path)
 
 
 def size(tensor: Tensor) -> str:
@@ -91,9 +107,27 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
     if options.target == "labels" and options.threshold is None:
         names, colours = parse_classes(options.classes, root)
         labels = find_labels(_some_masks(every), names, colours, options.ignore)
+    conventions = _conventions(every, options)
     if split == "train":
         _say(root, every, labels)
-    return FolderDataset(chosen, options, labels, _notices(every, labels))
+        if conventions.said:
+            log.info("folder: %s", conventions.said)
+    return FolderDataset(chosen, options, labels, _notices(every, labels), conventions)
+
+
+def _conventions(every: dict[str, Pairs], options: FolderOptions) -> Conventions:
+    """Look at pictures of all splits: how deep ones are read, and which way they lie."""
+    stated = parse_range(options.range, "-O range")
+    some: list[tuple[Path, Path]] = []
+    for pairs in every.values():
+        for index in spread(len(pairs.keys), MOST_HEADERS):
+            image, *masks = pairs.files(index)
+            some.append((image, masks[0]))
+    return find_conventions(some, stated, options.exif == "apply")
+
+
+def _doubts(conventions: Conventions) -> tuple[str, ...]:
+    return (f"folder: {conventions.doubt}",) if conventions.doubt else ()
 
 
 def _find_all(root: Path, options: FolderOptions) -> dict[str, Pairs]:

@@ -22,7 +22,7 @@ from segzoo.data.depth import Range, deep_values, is_deep, is_unit, to_uint8
 from segzoo.data.formats import SUFFIXES as SUFFIXES
 from segzoo.data.formats import kind_of as kind_of
 from segzoo.data.mask_files import ARRAY_SUFFIX, StoredMask, alpha_of, from_array, from_picture
-from segzoo.data.orientation import stored_orientation, turned_like
+from segzoo.data.orientation import before_reading, stored_orientation, turned_like
 
 MASK_FILES = SUFFIXES | {ARRAY_SUFFIX}
 """The endings of the files that `read_mask` reads."""
@@ -71,9 +71,7 @@ def read_mask(path: Path, data: bytes | None = None, *, upright: bool = True) ->
     return read_stored_mask(path, data, upright=upright).values
 
 
-def read_stored_mask(
-    path: Path, data: bytes | None = None, *, upright: bool = True
-) -> StoredMask:
+def read_stored_mask(path: Path, data: bytes | None = None, *, upright: bool = True) -> StoredMask:
     """Read a mask with what its file says of the values: the colours that indices show."""
     if path.suffix.lower() == ARRAY_SUFFIX:
         refuse_irregular(path, data)
@@ -91,14 +89,14 @@ def _read(
     max_pixels: int | None = None,
 ) -> Tensor:
     with opened(path, data, max_pixels) as picture:
-        if picture.format in _FAST[mode]:
+        if picture.format in _FAST[mode] and not _turned_webp(picture):
             try:
                 # Three times as fast as Pillow, and other threads run meanwhile.
                 stored = read_file(str(path)) if data is None else _as_tensor(data)
                 return decode_image(stored, mode, apply_exif_orientation=upright)
             except RuntimeError:
                 pass  # Damaged: Pillow reads it or names the damage.
-        orientation = stored_orientation(picture)
+        before = before_reading(picture)
 
         def again() -> AbstractContextManager[Any]:
             return opened(path, data, max_pixels)
@@ -113,7 +111,12 @@ def _read(
             plain = Image.fromarray(to_uint8(deep, deep_range, path))
         else:
             plain = in_colours(picture, "RGB" if mode == ImageReadMode.RGB else "L")
-        return _as_pixels(turned_like(plain, picture, orientation, upright), mode)
+        return _as_pixels(turned_like(plain, picture, before, upright), mode)
+
+
+def _turned_webp(picture: Any) -> bool:
+    """Whether a picture is a WebP with an orientation, which torchvision does not apply."""
+    return picture.format == "WEBP" and stored_orientation(picture) != 1
 
 
 def _varying_alpha(

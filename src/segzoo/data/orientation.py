@@ -1,7 +1,6 @@
 """Pictures turned by their EXIF orientation, or as they are stored.
 
-A camera stores the pixels as its sensor lies and says how they are to be turned. Call
-`stored_orientation` before a picture's pixels are read: Pillow turns a TIFF in reading it.
+A camera stores the pixels as its sensor lies and says how they are to be turned.
 """
 
 from typing import Any
@@ -29,20 +28,23 @@ def stored_orientation(picture: Any) -> int:
     return orientation if orientation in TURNS else 1
 
 
+def before_reading(picture: Any) -> int | None:
+    """Return the orientation of a picture that Pillow turns in reading its pixels, else None."""
+    return stored_orientation(picture) if picture.format == "TIFF" else None
+
+
 def turned(picture: Any, upright: bool) -> Image.Image:
     """Return a picture whose pixels are not read yet upright, or as it is stored."""
-    orientation = stored_orientation(picture)
-    return turned_like(picture, picture, orientation, upright)
+    return turned_like(picture, picture, before_reading(picture), upright)
 
 
-def turned_like(plain: Any, picture: Any, orientation: int, upright: bool) -> Image.Image:
+def turned_like(plain: Any, picture: Any, before: int | None, upright: bool) -> Image.Image:
     """Return `plain`, which was made of a picture's pixels as it has read them, turned as it is to
-    be; `orientation` was the picture's before it was read.
+    be; `before` is what `before_reading` gave.
     """
-    if orientation == 1:
-        return plain
     picture.load()
-    as_stored = stored_orientation(picture) == orientation
-    if as_stored != upright:
+    now = stored_orientation(picture)
+    orientation = now if before is None else before
+    if orientation == 1 or (now == orientation) != upright:
         return plain
     return plain.transpose((TURNS if upright else _BACK)[orientation])

@@ -1,0 +1,146 @@
+"""What holds for the pictures of a whole data set: the range of deep ones, and which way they lie.
+
+Both are found by looking at some of all splits, evenly spread: a fixed number, so that two runs,
+and two processes of a run, find the same.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segzoo.data.decoding import opened
+from segzoo.data.depth import Deep, Range, deep_values, range_text, usual_range
+from segzoo.data.headers import read_header, spread
+from segzoo.errors import SegzooError
+
+log = logging.getLogger("segzoo")
+
+MOST_HEADERS = 1024
+"""Pictures whose headers are looked at: a tenth of a second on a slow machine."""
+
+MOST_READ = 64
+"""Deep pictures whose values are looked at."""
+
+MOST_VALUES = 1 << 28
+"""Of all of them: of very large pictures fewer are looked at."""
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """How the pictures of a data set are read.
+
+    `deep_range` is the range of those of more than 8 bits, None for that of their type; `said` is
+    what was found, for the log, and `doubt` what may be wrong about the way they lie.
+    """
+
+    deep_range: Range | None = None
+    said: str = ""
+    doubt: str = ""
+
+
+AS_THEY_ARE = Conventions()
+
+
+def find_conventions(
+    pairs: Sequence[tuple[Path, Path | None]], deep_range: Range | None, upright: bool
+) -> Conventions:
+    """Look at some pairs of a picture and its mask, for what has not been stated."""
+    places = spread(len(pairs), MOST_HEADERS)
+    some = [pairs[place] for place in places]
+    headers = [read_header(image) for image, _ in some]
+    said = ""
+    deep = [image for (image, _), header in zip(some, headers, strict=True) if header.deep]
+    if deep and deep_range is None:
+        deep_range, said = _found_range(deep, len(some))
+    turned = [
+        (image, mask, header.orientation)
+        for (image, mask), header in zip(some, headers, strict=True)
+        if header.orientation != 1 and mask is not None
+    ]
+    return Conventions(deep_range, said, _doubt(turned, len(some)) if turned and upright else "")
+
+
+def _found_range(deep: Sequence[Path], looked_at: int) -> tuple[Range | None, str]:
+    """Return the range of the smallest usual depth that holds the values of some deep pictures."""
+    highest, left = 0.0, MOST_VALUES
+    for place in spread(len(deep), MOST_READ):
+        values = _values(deep[place])
+        if values is None or values.values.dtype.kind == "f" or values.values.min() < 0:
+            continue  # Reading it says what is wrong.
+        stated = 0.0 if values.bits in (None, 16) else 2.0**values.bits - 1
+        highest = max(highest, float(values.values.max()), stated)
+        left -= values.values.size
+        if left < 0:
+            break
+    if not 0 < highest <= 65535:
+        return None, ""
+    found = usual_range(highest)
+    others = looked_at - len(deep)
+    return found, (
+        f"{len(deep)} of {looked_at} pictures looked at have more than 8 bits, with values up to "
+        f"{highest:g}: {found[0]:g}..{found[1]:g} becomes 0..255 (-O range={range_text(found)} "
+        "says so, or another range)"
+        + (f"; the other {others} are 0..255 as they are" * (others > 0))
+    )
+
+
+def _values(path: Path) -> Deep | None:
+    try:
+        with opened(path) as picture:
+            return deep_values(picture, lambda: opened(path))
+    except SegzooError:
+        return None
+
+
+def _doubt(turned: Sequence[tuple[Path, Path, int]], looked_at: int) -> str:
+    """Say that pictures are turned by their EXIF orientation and their masks are not, where the
+    masks' sizes do not show that this is right.
+    """
+    alone: list[tuple[Path, int]] = []
+    proved = False
+    for place in spread(len(turned), MOST_READ):
+        image, mask, orientation = turned[place]
+        if read_header(mask).orientation == orientation:
+            continue
+        alone.append((image, orientation))
+        sizes = stored_size(image), stored_size(mask)
+        if orientation >= 5 and None not in sizes:
+            (width, height), of_mask = sizes[0] or (0, 0), sizes[1]
+            proved |= width != height and of_mask == (height, width)
+    if not alone or proved:
+        return ""
+    image, orientation = alone[0]
+    share = round(len(alone) / min(len(turned), MOST_READ) * len(turned))
+    return (
+        f"{share} of {looked_at} pictures looked at carry an EXIF orientation that their masks do "
+        f"not, such as {image} ({orientation}): the pictures are turned upright; if their masks "
+        "were drawn on them as they are stored, -O exif=ignore takes both as stored"
+    )
+
+
+def stored_size(path: Path) -> tuple[int, int] | None:
+    """Return width and height of a picture as it is stored, None where it cannot be opened."""
+    try:
+        with opened(path, pages=False) as picture:
+            size = tuple(getattr(picture, "_tile_size", picture.size))  # Pillow turns a TIFF's
+            return int(size[0]), int(size[1])
+    except SegzooError:
+        return None
+
+
+def size_hint(image: Path, image_size: tuple[int, ...], mask_size: tuple[int, ...]) -> str:
+    """Return what to do about a picture and a mask of two sizes, (height, width)."""
+    turned = read_header(image).orientation >= 5
+    if turned and image_size == mask_size[::-1]:
+        stored = stored_size(image)
+        if stored is not None and mask_size == stored[::-1]:
+            return (
+                f"the mask has the size that {image.name} is stored at, without its EXIF "
+                "orientation: -O exif=ignore takes both as stored"
+            )
+        return (
+            f"the mask has the size that {image.name} has upright, by its EXIF orientation: "
+            "leave out -O exif=ignore"
+        )
+    return "make both the same size (EXIF orientation has been applied)"
