@@ -7,12 +7,13 @@ import time
 import numpy as np
 import pytest
 
+from segzoo.data import finding
 from segzoo.data import index as indexing
+from segzoo.data.finding import Where, find_layout
 from segzoo.data.index import Index
-from segzoo.data.layout import find_pairs
 from segzoo.data.names import Names
 
-USUAL = {"images": None, "masks": None, "suffix": None}
+SETTINGS = ["folder", None, None, None, None, "auto", ()]
 
 
 @pytest.fixture
@@ -29,8 +30,7 @@ def root(tmp_path, monkeypatch):
 
 
 def found(root):
-    pairs = find_pairs(root, "", **USUAL)
-    assert pairs is not None
+    pairs = find_layout(root, Where()).pairs["train"]
     return [tuple(str(p.relative_to(root)) for p in pairs.files(i)) for i in range(len(pairs.keys))]
 
 
@@ -69,7 +69,7 @@ def test_what_was_found_is_found_again_without_looking(root, monkeypatch):
     def looked(*_, **__):
         raise AssertionError
 
-    monkeypatch.setattr(Index, "pictures", looked)
+    monkeypatch.setattr(finding, "walk", looked)
     assert found(root) == first
 
 
@@ -86,12 +86,12 @@ def test_a_file_that_comes_or_goes_is_seen(root, name):
 def test_folders_just_changed_are_not_remembered(root, monkeypatch):
     monkeypatch.setattr(indexing, "SETTLED_NS", 10**12)
     found(root)
-    assert not Index((root / "images", root / "masks"), None).path.exists()
+    assert not Index((root,), SETTINGS).path.exists()
 
 
 def test_a_damaged_index_is_made_anew(root):
     before = found(root)
-    path = Index((root / "images", root / "masks"), None).path
+    path = Index((root,), SETTINGS).path
     whole = path.read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], whole[:50] + b"\xff" * 50 + whole[100:]):
         path.write_bytes(damaged)
@@ -102,7 +102,7 @@ def test_a_damaged_index_is_made_anew(root):
 def test_small_folders_are_not_remembered(root, monkeypatch):
     monkeypatch.setattr(indexing, "LARGE", 4)
     found(root)
-    assert not Index((root / "images", root / "masks"), None).path.exists()
+    assert not Index((root,), SETTINGS).path.exists()
 
 
 def test_names_are_a_sequence_of_texts():

@@ -26,6 +26,15 @@ class FolderOptions:
     images: str | None = option(None, "folder of the images under the root; {split} stands for it")
     masks: str | None = option(None, "folder of the masks under the root; {split} stands for it")
     suffix: str | None = option(None, "what a mask's name adds to its image's: _mask, _matte")
+    pair: str | None = option(
+        None,
+        "patterns of an image's and its mask's name or path, with {name} for what both share: "
+        "img_{name}.*:mask_{name}.png; {class} or * in the mask's for several masks an image",
+    )
+    lists: str = option(
+        "auto",
+        "text files of the pictures of train, val and test: auto, none, or the folder they are in",
+    )
     classes: str | None = option(
         None, "class names by id, comma separated, or a text file with one a line"
     )

@@ -1,6 +1,7 @@
 """`folder`: the user's own images and masks, in any of the usual layouts."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from segzoo.data.conventions import (
     size_hint,
 )
 from segzoo.data.depth import parse_range, range_text
+from segzoo.data.finding import Layout, Where, find_layout
 from segzoo.data.headers import spread
 from segzoo.data.images import read_image, read_mask, read_matte
 from segzoo.data.labels import MOST_SCANNED, LabelMap, find_labels, parse_classes
-from segzoo.data.layout import SPLITS, Pairs, find_pairs
+from segzoo.data.merging import class_names, merge_classes, merge_objects
+from segzoo.data.pairs import ListedPairs, Pairs
 from segzoo.data.sample import Sample
 from segzoo.data.splits import carve
 from segzoo.errors import MissingSplitError, SegzooError
@@ -40,17 +43,20 @@ class FolderDataset(Dataset[Sample]):
     ) -> None:
         self.pairs, self.keys = pairs, pairs.keys
         self.target = options.target
-        self.threshold = options.threshold
+        merged = _merged_classes(pairs)
+        # Masks of one class each are made labels when they are merged.
+        self.threshold = None if merged else options.threshold
+        self._options = options
         self._labels = labels
         self.classes = labels.classes if labels else ("background", "foreground")
         self.palette = labels.palette if labels else ()
         self.resolved_options: dict[str, Any] = {}
         if labels:
             self.resolved_options |= labels.resolved(options.ignore)
-        # Only those of its own split: `test` is nothing to a training.
-        every = labels.faults if labels else ()
-        self.faults = tuple(fault for path, fault in every if path.is_relative_to(pairs.masks))
-        self.notices = (*notices, *_doubts(conventions))
+        if merged and not any("," in name for name in merged):
+            self.resolved_options["classes"] = ",".join(merged)
+        self.faults = tuple(fault for _, fault in labels.faults) if labels else ()
+        self.notices = notices
         self._deep_range, self._upright = conventions.deep_range, options.exif == "apply"
         if conventions.deep_range and options.range is None:
             self.resolved_options["range"] = range_text(conventions.deep_range)
@@ -60,12 +66,12 @@ class FolderDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         key = self.keys[index]
-        image_path, mask_path = self.files(index)
+        image_path, *mask_paths = self.files(index)
         image = read_image(image_path, deep_range=self._deep_range, upright=self._upright)
-        target = self._read_target(mask_path)
+        target = self._read_target(index, mask_paths)
         if image.shape[1:] != target.shape:
             raise SegzooError(
-                f"{image_path} is {size(image)} but its mask {mask_path} is {size(target)}",
+                f"{image_path} is {size(image)} but its mask {mask_paths[0]} is {size(target)}",
                 size_hint(image_path, tuple(image.shape[1:]), tuple(target.shape)),
             )
         return Sample(image, target, key)
@@ -84,10 +90,14 @@ class FolderDataset(Dataset[Sample]):
             *((name, no_image) for name in self.pairs.without_image),
         ]
 
-    def _read_target(self, path: Path) -> Tensor:
+    def _read_target(self, index: int, paths: list[Path]) -> Tensor:
+        if classes := _merged_classes(self.pairs):
+            of_each = self.pairs.classes_of(index)  # type: ignore[attr-defined]
+            return merge_classes(paths, of_each, classes, self._options.threshold, self._upright)
         if self._labels is None:
-            return read_matte(path, upright=self._upright)
-        return self._labels.apply(read_mask(path, upright=self._upright), path)
+            return read_matte(paths[0], upright=self._upright)
+        mask = _read_mask(paths, self._upright)
+        return self._labels.apply(mask, paths[0])
 
 
 def size(tensor: Tensor) -> str:
@@ -101,18 +111,38 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
         raise SegzooError("data set `folder` needs --root DIR", "or --sample for a stand-in")
     if not root.is_dir():
         raise SegzooError(f"{root} {'is a file' if root.exists() else 'is not there'}")
-    every = _find_all(root, options)
-    chosen = _choose(every, split, options)
+    names, colours = parse_classes(options.classes, root)
+    where = ("images", "masks", "suffix", "pair", "lists")
+    layout = find_layout(
+        root, Where(**{name: getattr(options, name) for name in where}, classes=tuple(names))
+    )
+    chosen = _choose(layout.pairs, split, options)
+    _refuse_mattes(layout.pairs, options)
     labels = None
-    if options.target == "labels" and options.threshold is None:
-        names, colours = parse_classes(options.classes, root)
-        labels = find_labels(_some_masks(every), names, colours, options.ignore)
-    conventions = _conventions(every, options)
+    if classes := _merged_classes(chosen):
+        known = class_names(classes)
+        said = f"masks of one class each, later ones on top: {', '.join(classes)}"
+        labels = LabelMap(known, (), {k: k for k in range(len(known))}, False, said)
+    elif options.target == "labels" and options.threshold is None:
+        some = _some_masks(layout.pairs)
+        read = {paths[0]: paths for _, paths in some}
+        labels = find_labels(
+            list(read),
+            names,
+            colours,
+            options.ignore,
+            lambda path: _read_mask(read[path], options.exif == "apply"),
+        )
+        # Only those of its own split: `test` is nothing to a training.
+        own = {paths[0] for of, paths in some if of is _owner(layout.pairs, split)}
+        labels = replace(labels, faults=tuple(fault for fault in labels.faults if fault[0] in own))
+    conventions = _conventions(layout.pairs, options)
     if split == "train":
-        _say(root, every, labels)
+        _say(root, layout, labels)
         if conventions.said:
             log.info("folder: %s", conventions.said)
-    return FolderDataset(chosen, options, labels, _notices(every, labels), conventions)
+    notices = _notices(layout, labels, conventions)
+    return FolderDataset(chosen, options, labels, notices, conventions)
 
 
 def _conventions(every: dict[str, Pairs], options: FolderOptions) -> Conventions:
@@ -126,26 +156,30 @@ def _conventions(every: dict[str, Pairs], options: FolderOptions) -> Conventions
     return find_conventions(some, stated, options.exif == "apply")
 
 
-def _doubts(conventions: Conventions) -> tuple[str, ...]:
-    return (f"folder: {conventions.doubt}",) if conventions.doubt else ()
+def _read_mask(paths: list[Path], upright: bool) -> Tensor:
+    """Read the mask of a picture, or those of its objects as one."""
+    several = len(paths) > 1
+    return merge_objects(paths, upright) if several else read_mask(paths[0], upright=upright)
 
 
-def _find_all(root: Path, options: FolderOptions) -> dict[str, Pairs]:
-    """Find the pairs of every split there is; a folder without splits is all `train`."""
-    where = {"images": options.images, "masks": options.masks, "suffix": options.suffix}
-    found = {split: pairs for split in SPLITS if (pairs := find_pairs(root, split, **where))}
-    if not found and (pairs := find_pairs(root, "", **where)):
-        found["train"] = pairs
-    if not found:
-        inside = sorted(child.name for child in root.iterdir())[:8]
+def _merged_classes(pairs: Pairs) -> tuple[str, ...]:
+    return pairs.classes if isinstance(pairs, ListedPairs) else ()
+
+
+def _refuse_mattes(every: dict[str, Pairs], options: FolderOptions) -> None:
+    """Refuse to merge mattes: of two at a pixel neither is the truth."""
+    merged = any(isinstance(pairs, ListedPairs) and pairs.several for pairs in every.values())
+    classes = any(map(_merged_classes, every.values()))
+    if merged and (options.target == "alpha" or (options.threshold is not None and not classes)):
         raise SegzooError(
-            f"no pairs of images and masks in {root} "
-            f"(it {'holds ' + ', '.join(inside) if inside else 'is empty'})",
-            "lay them out as images/ + masks/, train/images/ + train/masks/, train/ + trainannot/ "
-            "or side by side as a.jpg + a_mask.png, or name the folders: "
-            "-O images=DIR -O masks=DIR -O suffix=_x",
+            f"-O pair={options.pair}: several masks of an image, read as mattes",
+            "leave out -O target=alpha and -O threshold, or let the pattern have one mask an image",
         )
-    return found
+
+
+def _owner(every: dict[str, Pairs], split: str) -> Pairs:
+    """Return the pairs that a split is, or is carved out of."""
+    return every.get(split, every["train"] if "train" in every else next(iter(every.values())))
 
 
 def _choose(every: dict[str, Pairs], split: str, options: FolderOptions) -> Pairs:
@@ -160,23 +194,25 @@ def _choose(every: dict[str, Pairs], split: str, options: FolderOptions) -> Pair
     return every["train"].chosen(set(keys))
 
 
-def _some_masks(every: dict[str, Pairs]) -> list[Path]:
-    """Return evenly spaced masks of all splits, as many as are looked at."""
+def _some_masks(every: dict[str, Pairs]) -> list[tuple[Pairs, list[Path]]]:
+    """Return evenly spaced masks of all splits, as many as are looked at, with their pairs."""
     step = max(1, -(-sum(len(pairs.keys) for pairs in every.values()) // MOST_SCANNED))
     return [
-        pairs.files(index)[1]
+        (pairs, list(pairs.files(index)[1:]))
         for pairs in every.values()
         for index in range(0, len(pairs.keys), step)
     ]
 
 
-def _say(root: Path, every: dict[str, Pairs], labels: LabelMap | None) -> None:
+def _say(root: Path, layout: Layout, labels: LabelMap | None) -> None:
     parts = []
-    for split, pairs in every.items():
-        images, masks = (path.relative_to(root) for path in (pairs.images, pairs.masks))
-        ending = f" (*{pairs.suffix})" if pairs.suffix else ""
-        parts.append(f"{split} {len(pairs.keys)} pairs in {images} + {masks}{ending}")
+    for split, pairs in layout.pairs.items():
+        images, masks = (_shown(root, path) for path in (pairs.images, pairs.masks))
+        rule = f" ({pairs.rule})" if pairs.rule else ""
+        parts.append(f"{split} {len(pairs.keys)} pairs in {images} + {masks}{rule}")
     log.info("folder: %s", "; ".join(parts))
+    for text in layout.said:
+        log.info("folder: %s", text)
     if labels:
         log.info(
             "folder: %d classes: %s (%s)",
@@ -186,18 +222,13 @@ def _say(root: Path, every: dict[str, Pairs], labels: LabelMap | None) -> None:
         )
 
 
-def _notices(every: dict[str, Pairs], labels: LabelMap | None) -> tuple[str, ...]:
-    """Return what is left out of all splits, and what is doubtful about the masks."""
-    notices: list[str] = []
-    for split, pairs in every.items():
-        for missing, what in (
-            (pairs.without_mask, "images without a mask"),
-            (pairs.without_image, "masks without an image"),
-        ):
-            if missing:
-                shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
-                count = len(missing)
-                notices.append(f"folder: {split}: {count} {what} are left out: {shown}")
-    if labels and labels.doubt:
-        notices.append(f"folder: {labels.doubt}")
-    return tuple(notices)
+def _shown(root: Path, path: Path) -> Path:
+    return path.relative_to(root) if path.is_relative_to(root) else path
+
+
+def _notices(
+    layout: Layout, labels: LabelMap | None, conventions: Conventions
+) -> tuple[str, ...]:
+    """Return what is left out of all splits, and what is doubtful about pictures and masks."""
+    doubts = (labels.doubt if labels else "", conventions.doubt)
+    return tuple(f"folder: {text}" for text in (*layout.notices, *filter(None, doubts)))

@@ -1,201 +1,270 @@
 """Finding images and their masks in a folder laid out in any of the usual ways.
 
-Known are, for each split: ``train/images`` + ``train/masks``, ``images/train`` + ``masks/train``,
-``train`` + ``trainannot``, pictures and masks side by side told apart by a suffix, and all of
-these without splits.
+The names of folders say what their files are (`segzoo.data.folder_names`): ``train/images`` +
+``train/masks``, ``images/train`` + ``masks/train``, ``train`` + ``trainannot``, all of these
+without splits, each of several folders with images and masks of its own, and pictures and masks
+side by side, told apart by their names (`segzoo.data.pairing`).
 """
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from segzoo.data.index import Index
+from segzoo.data.folder_names import SPLITS, Kind, Place, place_of, shared_start, with_split
+from segzoo.data.images import MASK_FILES, SUFFIXES
+from segzoo.data.listing import Listing, ending
 from segzoo.data.names import Names
+from segzoo.data.pairing import Matches, match
+from segzoo.data.pairs import ListedPairs, Pairs, SuffixPairs
+from segzoo.data.suggestions import suggested
 from segzoo.errors import SegzooError
 
-SPLITS = {
-    "train": ("train", "training", "Train"),
-    "val": ("val", "valid", "validation", "Val"),
-    "test": ("test", "testing", "Test"),
-}
-IMAGES = ("images", "image", "imgs", "img", "JPEGImages", "photos", "pictures", "leftImg8bit")
-MASKS = (
-    *("masks", "mask", "labels", "label", "annotations", "annotation", "annot", "mattes", "matte"),
-    *("SegmentationClass", "gt", "gtFine", "alpha", "targets"),
-)
-MASK_SUFFIXES = (
-    *("_mask", "_matte", "_label", "_labels", "_gt", "_alpha", "_seg", "_annotation", "_L"),
-    *("-mask", ".mask"),
-)
-NEIGHBOURS = ("annot", "_mask", "_masks", "_label", "_labels", "_annot", "_annotations", "_gt")
 
+@dataclass
+class Group:
+    """The pictures whose folders say the same of them: split, kind and layout.
 
-_TOLD = ("suffix", "endings", "without_mask", "without_image")
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """The pairs of one split, how they are laid out, and what has no partner.
-
-    Pair n is `images / (key + ending)` with `masks / (key + ending)` for the two endings that
-    `which[n]` names. Of very many pairs all of it is little but the keys themselves.
+    `files` maps a key to the file's ending, or where `base` is None to its whole path; `twice` are
+    pairs of files that differ in their ending alone. `words` are the names that say the split.
     """
 
-    images: Path
-    masks: Path
-    suffix: str
-    keys: Names
-    endings: tuple[tuple[str, str], ...]
-    which: npt.NDArray[np.uint16]
-    without_mask: tuple[str, ...] = ()
-    without_image: tuple[str, ...] = ()
+    split: str
+    kind: Kind | None
+    rank: int
+    base: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    twice: list[tuple[str, str]] = field(default_factory=list)
+    words: set[str] = field(default_factory=set)
+    folder: str = ""
 
-    def files(self, index: int) -> tuple[Path, Path]:
-        """Return the image and the mask of a pair."""
-        key, (image, mask) = self.keys[index], self.endings[self.which[index]]
-        return self.images / f"{key}{image}", self.masks / f"{key}{mask}"
+    @property
+    def start(self) -> str:
+        """The folder that keys are relative to, as people write it."""
+        return self.folder if self.base is None else self.base.rstrip("/")
 
-    def chosen(self, keys: Collection[str]) -> "Pairs":
-        """Return the pairs of some keys, in their order here."""
-        at = [place for place, key in enumerate(self.keys) if key in keys]
-        kept = Names(self.keys[place] for place in at)
-        return replace(self, keys=kept, which=self.which[at])
+    def path(self, key: str) -> str:
+        """Return a file's path relative to the root."""
+        return self.files[key] if self.base is None else f"{self.base}{key}{self.files[key]}"
 
 
-def find_pairs(
-    root: Path, split: str, *, images: str | None, masks: str | None, suffix: str | None
-) -> Pairs | None:
-    """Find the pairs of a split, or of the whole folder for the split "".
+def group_files(listing: Listing) -> list[Group]:
+    """Put the pictures, and masks in other files, into groups by what their folders say."""
+    places: dict[tuple[str, str], list[tuple[str, Place]]] = defaultdict(list)
+    for folder in listing.files:
+        place = place_of(folder)
+        places[place.split, place.template].append((folder, place))
+    groups = []
+    for (split, _), members in places.items():
+        first = members[0][1]
+        filled = [m for m in members if _readable(first.kind, listing.files[m[0]])]
+        members = filled or members
+        group = Group(split, first.kind, first.rank, folder=_common(f for f, _ in members))
+        shared = len(shared_start([place.lead for _, place in members]))
+        bases = {_base(folder, place, shared) for folder, place in members}
+        group.base = bases.pop() if len(bases) == 1 else None
+        for folder, place in members:
+            group.words |= {place.word} - {""}
+            add_files(group, folder, listing.files[folder], (*place.lead[shared:], *place.rest))
+        groups.append(group)
+    return groups
 
-    `images` and `masks` are folders under the root where ``{split}`` stands for the split's name;
-    None means looked for. Returns None where there are none. Those of large folders are remembered
-    in the user's cache folder until a file comes or goes. Raises SegzooError for a folder of
-    pictures none of which has a mask: without its split the training would be another one.
+
+def _base(folder: str, place: Place, shared: int) -> str | None:
+    """Return what of a folder's path comes before its files' keys, where the keys come last."""
+    if len(place.lead) > shared:
+        return None
+    names = folder.split("/")[:-1]
+    told = names[: len(names) - len(place.rest)]
+    return "".join(f"{name}/" for name in told) if tuple(names[len(told) :]) == place.rest else None
+
+
+def add_files(group: Group, folder: str, names: Iterable[str], inside: tuple[str, ...]) -> None:
+    """Put the files of a folder into a group; `inside` are the folders that go into their keys."""
+    prefix = "".join(f"{name}/" for name in inside)
+    for name in _readable(group.kind, names):
+        stem, dot, last = name.rpartition(".")
+        key = prefix + stem
+        if key in group.files:
+            group.twice.append((group.path(key), folder + name))
+        group.files[key] = dot + last if group.base is not None else folder + name
+
+
+def _readable(kind: Kind | None, names: Iterable[str]) -> list[str]:
+    readable = MASK_FILES if kind == "masks" else SUFFIXES
+    return [name for name in names if ending(name) in readable]
+
+
+def _common(folders: Iterable[str]) -> str:
+    """Return the folder that all folders lie in."""
+    return "/".join(shared_start([folder.split("/")[:-1] for folder in folders]))
+
+
+@dataclass
+class Found:
+    """The pairs of the splits, the groups they are made of, and what is to be said of the rest."""
+
+    pairs: dict[str, Pairs] = field(default_factory=dict)
+    used: list[Group] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+
+def find_pairs(root: Path, groups: list[Group], suffix: str | None) -> Found:
+    """Pair the images and masks of every split; what has no split is all `train`.
+
+    Raises SegzooError for two folders of one split, and for a folder of pictures none of which has
+    a mask: without its split the training would be another one.
     """
-    fruitless: list[tuple[Path, Path]] = []
-    for image_folder, mask_folder in _candidates(root, split, images, masks):
-        if not image_folder.is_dir():
-            continue
-        if image_folder != mask_folder and mask_folder.is_dir():
-            fruitless.insert(0, (image_folder, mask_folder))  # the likeliest to be meant
-        elif split == "val":
-            fruitless.append((image_folder, mask_folder))
-        if not mask_folder.is_dir():
-            continue
-        index = Index((image_folder, mask_folder), suffix)
-        known = index.load()
-        if known is not None:
-            known["endings"] = tuple(tuple(pair) for pair in known["endings"])
-            return Pairs(images=image_folder, masks=mask_folder, **known)
-        pairs = _pair_up(image_folder, mask_folder, suffix, index)
-        if pairs is not None:
-            told = {name: getattr(pairs, name) for name in _TOLD}
-            index.save(keys=pairs.keys, arrays={"which": pairs.which}, told=told)
-            return pairs
-    _refuse_fruitless(fruitless)
-    return None
+    found = Found()
+    for split in SPLITS:
+        _pair_split(
+            root, [group for group in groups if group.split == split], groups, suffix, found
+        )
+    whole = [group for group in groups if not group.split]
+    if "train" not in found.pairs:
+        if found.pairs:  # Files of no split at the root itself would be everything there is.
+            whole = [group for group in whole if group.kind]
+        _pair_split(root, whole, whole, suffix, found)
+    return found
 
 
-def _refuse_fruitless(tried: list[tuple[Path, Path]]) -> None:
-    """Refuse a folder that has pictures, of which none has a mask.
+def _pair_split(
+    root: Path, own: list[Group], every: list[Group], suffix: str | None, found: Found
+) -> None:
+    best: tuple[Matches, Group, Group] | None = None
+    for images, masks in _candidates(own, every):
+        matches = match(images.files, masks.files, beside=images is masks, suffix=suffix)
+        if matches.pairs and (best is None or len(matches.pairs) > len(best[0].pairs)):
+            best = matches, images, masks
+    split = own[0].split if own else ""
+    if best is None:
+        if split:
+            _refuse_fruitless(root, own, every)
+        return
+    matches, images, masks = best
+    _refuse_several(root, split, own, images, masks)
+    _refuse_twice(root, images, masks)
+    found.used += [images, masks]
+    found.pairs[split or "train"] = _pairs(root, matches, images, masks)
+    if matches.loosely:
+        image, mask = matches.loosely[0]
+        found.notices.append(
+            f"{split or 'train'}: {len(matches.loosely)} names agree but for upper and lower case "
+            f"or the form of accents, as {images.path(image)} and {masks.path(mask)}"
+        )
+
+
+def _candidates(own: list[Group], every: list[Group]) -> Iterator[tuple[Group, Group]]:
+    """Yield groups that may be images and masks of each other, the likeliest first."""
+    own = sorted(own, key=lambda group: (group.kind is None, group.rank))
+    masks = [group for group in own if group.kind == "masks"]
+    lone = [group for group in every if group.kind == "masks" and not group.split]
+    for image in (group for group in own if group.kind != "masks"):
+        yield from ((image, mask) for mask in masks)
+    for image in (group for group in own if group.kind != "masks"):
+        yield image, image
+    if own and own[0].split:
+        for image in (group for group in own if group.kind != "masks"):
+            yield from ((image, mask) for mask in lone)
+
+
+def _pairs(root: Path, matches: Matches, images: Group, masks: Group) -> Pairs:
+    used = {mask for _, mask in matches.pairs}
+    paired = {image for image, _ in matches.pairs}
+    beside = images is masks
+    marked = {key for key in masks.files if beside and _is_mask(key, matches)}
+    told = {
+        "images": root / images.folder,
+        "masks": root / masks.folder,
+        "rule": matches.said,
+        "without_mask": tuple(
+            key for key in images.files if key not in paired and key not in used | marked
+        ),
+        "without_image": tuple(
+            key for key in masks.files if key not in used and (not beside or key in marked)
+        ),
+    }
+    pairs = matches.pairs
+    if any("/" in image for image, _ in pairs):
+        pairs = sorted(pairs, key=lambda pair: pair[0].split("/"))
+    keys = Names(image for image, _ in pairs)
+    if matches.suffix is None or images.base is None or masks.base is None:
+        return ListedPairs(
+            **told,
+            keys=keys,
+            root=root,
+            image_paths=Names(images.path(image) for image, _ in pairs),
+            mask_paths=Names(masks.path(mask) for _, mask in pairs),
+        )
+    told |= {"images": root / images.base, "masks": root / masks.base}
+    of_pair = [(images.files[i], matches.suffix + masks.files[m]) for i, m in pairs]
+    endings = {ends: place for place, ends in enumerate(dict.fromkeys(of_pair))}
+    which = np.array([endings[ends] for ends in of_pair], np.uint16)
+    return SuffixPairs(**told, keys=keys, endings=tuple(endings), which=which)
+
+
+def _is_mask(key: str, matches: Matches) -> bool:
+    name, (first, last) = key.rpartition("/")[2], matches.masks
+    return name.startswith(first) and name.endswith(last)
+
+
+def _refuse_several(root: Path, split: str, own: list[Group], images: Group, masks: Group) -> None:
+    """Refuse two folders for one split, such as val/ and validation/, both with pictures."""
+    for kind, group in (("images", images), ("masks", masks)):
+        words = {
+            word: other.folder for other in own if other.kind == group.kind for word in other.words
+        }
+        if len(words) > 1:
+            raise SegzooError(
+                f"{root} has two folders of {kind} for `{split}`: {' and '.join(sorted(words))}",
+                "keep one of them there, or name the folders: -O images=DIR -O masks=DIR",
+            )
+
+
+def _refuse_twice(root: Path, images: Group, masks: Group) -> None:
+    for group in (images, masks):
+        for first, second in group.twice:
+            raise SegzooError(
+                f"{root / first} and {Path(second).name} have the same name but for the ending",
+                "it is not clear which one the mask belongs to; rename one of them, or say which "
+                "files are images and which masks: -O pair='{name}.jpg:{name}.png'",
+            )
+
+
+def _refuse_fruitless(root: Path, own: list[Group], every: list[Group]) -> None:
+    """Refuse a split's folder that has pictures, of which none has a mask.
 
     Without any folder for masks only `val` is: test pictures often come without.
     """
-    for image_folder, mask_folder in tried:
-        images, masks = (_listed(folder) for folder in (image_folder, mask_folder))
-        if not images:
+    masks = next((group for group in own if group.kind == "masks"), None)
+    for images in (group for group in own if group.kind != "masks"):
+        if not images.files or (masks is None and images.split != "val"):
             continue
-        beside = image_folder == mask_folder
-        state = "is not there"
-        if mask_folder.is_dir():
-            state = f"has {len(masks)} pictures, such as {masks[0]}" if masks else "has no pictures"
-        where = "beside it, or in any folder for masks" if beside else f"in {mask_folder}"
         raise SegzooError(
-            f"{image_folder} has {len(images)} pictures, such as {images[0]}, of which none has a "
-            f"mask {where}" + ("" if beside else f", which {state}"),
-            "a mask has its picture's name, or adds one of _mask, _matte, _gt ... (-O suffix=_x); "
-            "take the folder away if it is not to be used",
-        )
-
-
-def _listed(folder: Path) -> list[str]:
-    return Index((folder,), "").pictures(folder) if folder.is_dir() else []
-
-
-def _pair_up(
-    image_folder: Path, mask_folder: Path, suffix: str | None, index: Index
-) -> Pairs | None:
-    beside = mask_folder == image_folder
-    images = _by_stem(image_folder, index)
-    masks = images if beside else _by_stem(mask_folder, index)
-    options = ("", *MASK_SUFFIXES) if suffix is None else (suffix,)
-    for ending in options[1:] if beside and suffix is None else options:
-        matched = [
-            (key, (kind, ending + masks[key + ending]))
-            for key, kind in images.items()
-            if key + ending in masks and not (beside and key.endswith(ending))
-        ]
-        if not matched:
-            continue
-        endings = {pair: place for place, pair in enumerate(dict.fromkeys(e for _, e in matched))}
-        used = {key + ending for key, _ in matched}
-        return Pairs(
-            images=image_folder,
-            masks=mask_folder,
-            suffix=ending,
-            keys=Names(key for key, _ in matched),
-            endings=tuple(endings),
-            which=np.array([endings[pair] for _, pair in matched], np.uint16),
-            without_mask=tuple(
-                key
-                for key in images
-                if key + ending not in used and not (beside and key.endswith(ending))
-            ),
-            without_image=tuple(
-                key for key in masks if key not in used and (not beside or key.endswith(ending))
-            ),
-        )
-    return None
-
-
-def _candidates(
-    root: Path, split: str, images: str | None, masks: str | None
-) -> Iterator[tuple[Path, Path]]:
-    for name in SPLITS.get(split, ("",)):
-        if images is not None or masks is not None:
-            where = [images if images is not None else masks, masks or images]
-            if split and not any("{split}" in str(folder) for folder in where):
-                continue
-            first, second = (root / str(folder).replace("{split}", name) for folder in where)
-            yield first, second
-            continue
-        for image_name in IMAGES:
-            for mask_name in MASKS:
-                yield root / name / image_name, root / name / mask_name
-                if name:
-                    yield root / image_name / name, root / mask_name / name
-        if name:
-            for neighbour in NEIGHBOURS:
-                yield root / name, root / f"{name}{neighbour}"
-        yield root / name, root / name
-
-
-def _by_stem(folder: Path, index: Index) -> dict[str, str]:
-    """Map the pictures' relative paths without ending to their endings, in the paths' order.
-
-    Two files of one name are an error.
-    """
-    found: dict[str, str] = {}
-    for name in index.pictures(folder):
-        stem, dot, ending = name.rpartition(".")
-        if stem in found:
-            raise SegzooError(
-                f"{folder / (stem + found[stem])} and {Path(name).name} have the same name but for "
-                "the ending",
-                "it is not clear which one the mask belongs to; rename one of them",
+            without_masks(root, images, masks),
+            (
+                masks
+                and suggested(
+                    images.files, masks.files, with_split(images.start), with_split(masks.start)
+                )
             )
-        found[stem] = dot + ending
-    return found
+            or "a mask has its picture's name, or adds one of _mask, _matte, _gt ... (-O "
+            "suffix=_x, or -O pair=IMAGE:MASK); take the folder away if it is not to be used",
+        )
+
+
+def without_masks(root: Path, images: Group, masks: Group | None) -> str:
+    """Say of which pictures none has a mask, and what there is instead."""
+    where = "beside it, or in any folder for masks"
+    if masks is not None:
+        state = "no pictures"
+        if masks.files:
+            first = Path(masks.path(min(masks.files))).name
+            state = f"{len(masks.files)} pictures, such as {first}"
+        where = f"in {root / masks.folder}, which has {state}"
+    return (
+        f"{root / images.folder} has {len(images.files)} pictures, such as "
+        f"{Path(images.path(min(images.files))).name}, of which none has a mask {where}"
+    )

@@ -26,6 +26,26 @@ class Names(Sequence[str]):
         names.text, names.ends = text, ends
         return names
 
+    @classmethod
+    def joined(cls, several: Sequence["Names"]) -> "Names":
+        """Return several one after the other."""
+        starts = np.cumsum([0, *(len(names.text) for names in several)])
+        return cls.of_arrays(
+            np.concatenate([np.empty(0, np.uint8), *(names.text for names in several)]),
+            np.concatenate(
+                [
+                    np.empty(0, np.int64),
+                    *(names.ends + start for names, start in zip(several, starts, strict=False)),
+                ]
+            ),
+        )
+
+    def part(self, start: int, stop: int) -> "Names":
+        """Return those from `start` to `stop`, without copying the texts."""
+        first = int(self.ends[start - 1]) if start else 0
+        last = int(self.ends[stop - 1]) if stop else 0
+        return self.of_arrays(self.text[first:last], self.ends[start:stop] - first)
+
     def __len__(self) -> int:
         return len(self.ends)
 
