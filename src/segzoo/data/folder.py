@@ -226,9 +226,7 @@ def _shown(root: Path, path: Path) -> Path:
     return path.relative_to(root) if path.is_relative_to(root) else path
 
 
-def _notices(
-    layout: Layout, labels: LabelMap | None, conventions: Conventions
-) -> tuple[str, ...]:
+def _notices(layout: Layout, labels: LabelMap | None, conventions: Conventions) -> tuple[str, ...]:
     """Return what is left out of all splits, and what is doubtful about pictures and masks."""
     doubts = (labels.doubt if labels else "", conventions.doubt)
     return tuple(f"folder: {text}" for text in (*layout.notices, *filter(None, doubts)))

@@ -74,7 +74,8 @@ def left_out(
             others[last].append(path)
     unread = {last: paths for last, paths in others.items() if last in UNREAD_SUFFIXES}
     parts += [
-        f"{_counted(paths, last)}: {UNREAD_SUFFIXES[last]}s, which are not read" for last, paths in unread.items()
+        f"{_counted(paths, last)}: {UNREAD_SUFFIXES[last]}s, which are not read"
+        for last, paths in unread.items()
     ]
     forms = annotations(listing.root, others)
     for form, paths in forms:
