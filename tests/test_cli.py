@@ -5,6 +5,10 @@ import sys
 import pytest
 from helpers import run_here, run_segzoo
 from PIL import Image
+from typer.testing import CliRunner
+
+import segzoo
+from segzoo.cli import make_app
 
 HEAVY = (
     *("torch", "torchvision", "timm", "numpy", "matplotlib", "PIL", "scipy", "transformers"),
@@ -122,19 +126,28 @@ def test_python_m_segzoo_and_the_script_agree():
 
 ERRORS = {
     "no root": (
-        ["train", "--data", "hk"],
+        ["train", "--model", "unet", "--data", "hk"],
         ["--root (not given)", "SEGZOO_DATA/hk", "data/hk", "http", "--sample"],
     ),
     "empty root": (
-        ["train", "--data", "hk", "--root", "{tmp}"],
+        ["train", "--model", "unet", "--data", "hk", "--root", "{tmp}"],
         ["no `hk` data set in", "is empty"],
     ),
-    "wrong root": (["train", "--data", "hk", "--root", "{tmp}/gone"], ["is not there"]),
+    "wrong root": (
+        ["train", "--model", "unet", "--data", "hk", "--root", "{tmp}/gone"],
+        ["is not there"],
+    ),
+    "no data": (
+        ["train", "--model", "unet"],
+        ["--data is missing", "--data folder --root DIR", "--data portraits", "needs no download"],
+    ),
+    "no model": (["train", "--data", "folder"], ["--model is missing", "linknet", "unet"]),
+    "no model and no data": (["train", "--sample"], ["--model and --data are missing", "camvid"]),
     "unknown model": (
         ["train", "--model", "unett"],
         ["unknown model `unett`", "did you mean `unet`"],
     ),
-    "unknown option": (["train", "--sample", "-o", "wdth=3"], ["no option `wdth`", "width"]),
+    "unknown option": (["train", "--model", "unet", "-o", "wdth=3"], ["no option `wdth`", "width"]),
     "malformed option": (["train", "-o", "width"], ["-o width", "NAME=VALUE"]),
     "bad number": (["train", "--epochs", "many"], ["`epochs` takes int >= 1, not 'many'"]),
     "weights": (["inspect", "{tmp}/none.safetensors"], ["none.safetensors: is not there"]),
@@ -162,7 +175,7 @@ def test_errors_are_short_named_and_without_a_traceback(case, tmp_path, monkeypa
 def test_the_error_without_a_root_names_all_four_places(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     where = {"SEGZOO_DATA": str(tmp_path / "sets"), "XDG_DATA_HOME": str(tmp_path / "home")}
-    told = run_segzoo("train", "--data", "hk", **where).stderr
+    told = run_segzoo("train", "--model", "unet", "--data", "hk", **where).stderr
     for place in ("--root", str(tmp_path / "sets" / "hk"), "data/hk", str(tmp_path / "home")):
         assert place in told
 
@@ -188,3 +201,10 @@ def test_the_root_is_found_in_each_place_and_inside_a_folder(tmp_path, hk_root, 
     (tmp_path / "home" / "segzoo").mkdir(parents=True)
     (tmp_path / "sets" / "hk").rename(tmp_path / "home" / "segzoo" / "hk")
     assert found() == 4
+
+
+def test_the_version_is_told_whatever_state_plugins_are_in(install):
+    install("acme", "import nothing_of_this_name\n")
+    expected = f"segzoo {segzoo.__version__}\n"
+    assert run_here("--version").stdout == expected
+    assert CliRunner().invoke(make_app(), ["--version"]).output == expected

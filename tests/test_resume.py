@@ -17,6 +17,7 @@ from segzoo.errors import SegzooError, StoppedError
 from segzoo.store import locked
 from segzoo.train import keeping, state
 from segzoo.train.fit import fit
+from segzoo.train.folders import drop_needless_state
 
 TINY = {
     "model": "linknet", "data": "hk", "size": 32, "epochs": 3, "batch_size": 2,
@@ -141,14 +142,17 @@ def test_a_run_left_before_its_first_save_starts_anew(whole, hk_root, tmp_path, 
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
 @pytest.mark.parametrize("ending", ["json", "safetensors"])
 def test_a_damaged_generation_is_named_and_the_other_one_taken(
-    hk_root, tmp_path, caplog, ending, damage
+    hk_root, tmp_path, caplog, monkeypatch, ending, damage
 ):
-    train(hk_root, tmp_path / "b", epochs=2)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 8)  # A finished run has one generation alone.
+        with pytest.raises(StoppedError):
+            train(hk_root, tmp_path / "b", epochs=3)
     newest, older = state.read_generations(tmp_path / "b")
     assert newest.generation == older.generation + 1
     path = newest.path.with_suffix(f".{ending}")
     spoil(path, damage)
-    fit(resume=tmp_path / "b", epochs=3, progress=False, force=True)
+    fit(resume=tmp_path / "b", progress=False)
     if (ending, damage) != ("json", "gone"):
         assert f"{path} is damaged" in caplog.text
     for saved in state.read_generations(tmp_path / "b"):
@@ -156,6 +160,34 @@ def test_a_damaged_generation_is_named_and_the_other_one_taken(
             spoil(saved.path.with_suffix(f".{end}"), "cut")
     with pytest.raises(SegzooError, match=r"state-.\.json is damaged"):
         fit(resume=tmp_path / "b", epochs=4, progress=False)
+
+
+def test_a_finished_run_keeps_one_generation_and_goes_on_to_the_bit(whole, hk_root, tmp_path):
+    train(hk_root, tmp_path / "b", epochs=2, schedule="constant")
+    files = {path.suffix: path for path in (tmp_path / "b" / "last").glob("state-*")}
+    assert set(files) == {".json", ".safetensors"}
+    assert len(list((tmp_path / "b" / "last").glob("state-*"))) == 2
+    weights = (tmp_path / "b" / "best.safetensors").stat().st_size
+    assert files[".safetensors"].stat().st_size < 4.5 * weights
+    fit(resume=tmp_path / "b", epochs=3, progress=False)
+    assert_same_end(whole(hk_root, schedule="constant"), final(tmp_path / "b"))
+
+
+def test_a_finished_run_without_its_state_says_why_it_cannot_go_on(hk_root, tmp_path):
+    train(hk_root, tmp_path / "b", epochs=1, keep_state=False)
+    assert not list((tmp_path / "b" / "last").glob("state-*"))
+    assert (tmp_path / "b" / "best.safetensors").is_file()
+    with pytest.raises(SegzooError, match=r"finished after 1 epochs.*\(--no-keep-state\)"):
+        fit(resume=tmp_path / "b", epochs=2, progress=False)
+
+
+def test_both_generations_stay_where_the_newer_one_is_not_whole(hk_root, tmp_path, caplog):
+    train(hk_root, tmp_path / "b", epochs=1)
+    (saved,) = state.read_generations(tmp_path / "b")
+    spoil(saved.path.with_suffix(".safetensors"), "flip")
+    drop_needless_state(tmp_path / "b", keep=True)
+    assert "is left as it is" in caplog.text
+    assert saved.path.is_file()
 
 
 def spoil(path, damage):

@@ -29,8 +29,9 @@ OF_DATA_SETS = "data_sets"  # a recipe's table of options by a data set's full n
 class RunConfig:
     """Everything that decides a training. Sizes are (height, width) in pixels."""
 
-    model: str = option("segzoo-linknet/linknet", "architecture, by name or `distribution/name`")
-    data: str = option("segzoo-portraits/portraits", "data set, by name or `distribution/name`")
+    # No default: what is trained on what is never guessed. `with_typed_options` asks for both.
+    model: str = option("", "architecture, by name or `distribution/name`")
+    data: str = option("", "data set, by name or `distribution/name`; `folder` for your own")
     root: str | None = option(None, "folder of the data set")
     sample: bool = option(False, "train on a small generated stand-in of the data set")
     recipe: str = option("default", "named settings to start from: default, fast, best, tutorial")
@@ -132,6 +133,11 @@ class RunConfig:
         5.0, "minutes between two saves of the state within an epoch; 0 = after epochs alone",
         minimum=0,
     )  # fmt: skip
+    keep_state: bool = option(
+        True,
+        "keep in `last` what --resume RUN --epochs MORE needs once the training is finished: four "
+        "times the weights' size",
+    )
     seed: int = option(0, "seed of weights, order and augmentation", minimum=0, maximum=2**32 - 1)
     out: str | None = option(None, "run folder; by default runs/MODEL-DATA, numbered")
     model_options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -180,19 +186,46 @@ def make_config(
 def with_typed_options(config: RunConfig) -> RunConfig:
     """Return the config with the options as typed values, those of its recipe among them.
 
-    Refuses an unknown model, data set or option before any data is looked for or generated.
+    Refuses an unknown model, data set or option, and one without model or data, before any data is
+    looked for or generated.
     """
     typed = {}
+    missing = [name for name in ("model", "data") if not getattr(config, name)]
     by_recipe = read_recipe(config.recipe).get(OF_DATA_SETS, {})
     for kind, name, field in (
         ("models", config.model, "model_options"),
         ("datasets", config.data, "data_options"),
     ):
+        if not name:
+            continue
         entry = get_registry().get(kind, name)
         given = {**by_recipe.get(entry.identity, {}), **getattr(config, field)}
         made = make_options(entry.spec.options, given, entry.owner)
         typed[field] = {key: getattr(made, key) for key in given}
+    if missing:
+        flags = " and ".join(f"--{name}" for name in missing)
+        words = ", ".join(f"{name}=" for name in missing)
+        raise SegzooError(
+            f"{flags} {'is' if len(missing) == 1 else 'are'} missing ({words} in Python): a "
+            "training needs a model and a data set",
+            "\n".join(_what_there_is(name) for name in missing),
+        )
     return dataclasses.replace(config, **typed)
+
+
+def _what_there_is(name: str) -> str:
+    """Return what may be given as --model or --data, a line for each data set."""
+    if name == "model":
+        names = [entry.spec.name for entry in get_registry().all("models")]
+        return f"--model NAME, where NAME is one of: {listed(names)}"
+    entries = get_registry().all("datasets")
+    usual = ("folder", "portraits")  # one's own pictures, and those that need no download
+    entries.sort(key=lambda entry: entry.spec.name not in usual)
+    root = {"folder": " --root DIR"}
+    calls = [f"--data {e.spec.name}{root.get(e.spec.name, '')}" for e in entries]
+    width = max(map(len, calls))
+    lines = (f"{c:<{width}}  {e.spec.summary}" for c, e in zip(calls, entries, strict=True))
+    return "\n".join(lines)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

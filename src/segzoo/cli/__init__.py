@@ -10,12 +10,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from segzoo.cli.console import LightCommand, LightGroup
+from segzoo.cli.console import LightCommand, LightGroup, announce_if_slow, end_announcing
 from segzoo.errors import SegzooError, StoppedError
+from segzoo.packages import core_version
 
 _BAD_USE = 2
 
@@ -36,6 +37,9 @@ COMMANDS = {
     "new": "segzoo.cli.authoring:new_command",
 }
 """The core's commands, and where their functions are."""
+
+QUICK = ("list", "show", "plugins", "new")
+"""Those that need not say that they have begun."""
 
 
 def make_app(only: str = "") -> typer.Typer:
@@ -66,17 +70,39 @@ def make_app(only: str = "") -> typer.Typer:
     return app
 
 
-def _root() -> None:
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(version_line())
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="print the version", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
     """A plugin-based model zoo for semantic segmentation: any model on any data set."""
+
+
+def version_line() -> str:
+    """Return what `segzoo --version` prints."""
+    return f"segzoo {core_version()}"
 
 
 def main() -> None:
     """Run the command line; a SegzooError becomes two lines on stderr and exit status 2."""
+    words = sys.argv[1:]
+    if words == ["--version"]:  # Before plugins are looked for: it answers in any installation.
+        print(version_line())
+        return
     _set_up_logging()
     if isinstance(sys.stdout, io.TextIOWrapper):  # A file's name may be no text of this terminal's.
         sys.stdout.reconfigure(errors="backslashreplace")
+    if words and not words[0].startswith("-") and words[0] not in QUICK and "--help" not in words:
+        announce_if_slow(words[0])
     try:
-        make_app(only=sys.argv[1] if len(sys.argv) > 1 else "")()
+        make_app(only=words[0] if words else "")()
     except SegzooError as error:
         _print_error(error)
         status = 128 + error.number if isinstance(error, StoppedError) else _BAD_USE
@@ -88,6 +114,8 @@ def main() -> None:
         # The reader (head, less) has gone: nothing is wrong, and there is nowhere to say so.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    finally:
+        end_announcing()
 
 
 def _add_plugin_commands(app: typer.Typer) -> None:

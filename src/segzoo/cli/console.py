@@ -1,10 +1,24 @@
-"""Printing tables and JSON the same way in every command."""
+"""Printing tables and JSON the same way in every command, and a sign of life before either."""
 
 import json
+import os
+import sys
+import threading
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SLOW_SECONDS = 0.4
+"""After this long a command says on a terminal that it is at work: torch is imported in 2 to 5."""
+
+PIPE_WIDTH = 200
+LONGEST_TOKEN = 24
+
+_sign: threading.Timer | None = None
 
 
 class _AsItCame:
@@ -34,7 +48,7 @@ class LightCommand(_Light, TyperCommand):
 
 
 class LightGroup(_Light, TyperGroup):
-    """A group that has no parameters of its own but --help and completion."""
+    """A group whose own parameters are switches: --version, --help and completion."""
 
 
 JSON_HELP = "print JSON instead of text"
@@ -45,18 +59,60 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
-    """Print a table on stdout that fits the terminal; in a pipe, lines are not cut."""
-    from rich import box
+def make_console() -> "Console":
+    """Return a console on stdout as wide as the terminal, or as $COLUMNS says.
+
+    In a pipe lines are not cut, unless $COLUMNS is set.
+    """
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = 200
+    if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
+        console.width = PIPE_WIDTH
+    return console
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
+    """Print a table on stdout that fits the terminal; numbers and names are not broken for it."""
+    from rich import box
+    from rich.table import Table
+
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
-    console.print(table)
+    for place, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=all(_whole(r[place]) for r in cells))
+    for row in cells:
+        table.add_row(*row)
+    make_console().print(table)
+
+
+def _whole(cell: str) -> bool:
+    """Say whether a cell is a number or a name, which reads as nothing when it is broken."""
+    return len(cell) <= LONGEST_TOKEN and not any(c.isspace() for c in cell)
+
+
+def announce(text: str) -> None:
+    """Say on a terminal at once what is being done, where it may take more than a second."""
+    global _sign
+    if _sign is not None:
+        _sign.cancel()
+        _sign = None
+    if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
+        print(f"segzoo: {text} ...", file=sys.stderr, flush=True)
+
+
+def announce_if_slow(command: str) -> None:
+    """Let a command that says nothing by itself say soon that it is at work."""
+    global _sign
+    if sys.stderr.isatty():
+        _sign = threading.Timer(SLOW_SECONDS, announce, (f"starting {command}",))
+        _sign.daemon = True
+        _sign.start()
+
+
+def end_announcing() -> None:
+    """Say nothing more: the command is at its end."""
+    global _sign
+    if _sign is not None:
+        _sign.cancel()
+        _sign = None

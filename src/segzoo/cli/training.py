@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
-from segzoo.cli.console import JSON_HELP
+from segzoo.cli.console import JSON_HELP, announce
 from segzoo.config import RunConfig, make_config, with_typed_options
 from segzoo.errors import SegzooError
 from segzoo.options import option_infos
@@ -89,6 +89,7 @@ def run_training(values: dict[str, Any]) -> None:
     if not resume:
         # Before torch is imported, which takes seconds: a mistyped flag is told at once.
         config, settings = with_typed_options(make_config(settings, recipe=recipe, file=file)), {}
+    announce(f"resuming {resume}" if config is None else f"reading {config.data}")
     from segzoo.train.fit import fit
     from segzoo.train.memory import keep_freed_memory
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from segzoo.cli import COMMANDS
-from segzoo.cli.console import JSON_HELP, print_json, print_table
+from segzoo.cli.console import JSON_HELP, make_console, print_json, print_table
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.options import option_infos
 from segzoo.packages import distribution_of, package_of
@@ -32,14 +32,38 @@ def list_command(
     if json:
         print_json({kind: [_short(entry) for entry in entries] for kind, entries in found.items()})
         return
-    rows = [
-        (SINGULAR[kind], entry.spec.name, entry.spec.summary, entry.identity)
-        for kind, entries in found.items()
-        for entry in entries
-    ]
-    print_table(("kind", "name", "what it is", "identity"), rows)
+    if make_console().is_terminal:
+        for kind, entries in found.items():
+            _print_group(kind, entries)
+    else:
+        rows = [
+            (SINGULAR[kind], entry.spec.name, entry.spec.summary, entry.identity)
+            for kind, entries in found.items()
+            for entry in entries
+        ]
+        print_table(("kind", "name", "what it is", "identity"), rows)
     if absent := registry.absent():
         print(absent.strip())
+
+
+def _print_group(kind: str, entries: list[Entry]) -> None:
+    """Print the parts of a kind for a person: names and summaries have all of the width.
+
+    An identity stands there where the name alone would be another plugin's too.
+    """
+    from rich.table import Table
+
+    if not entries:
+        return
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for entry in entries:
+        alone = len(get_registry().find(kind, entry.spec.name)) == 1
+        table.add_row(entry.spec.name if alone else entry.identity, entry.spec.summary)
+    console = make_console()
+    console.print(f"\n{SINGULAR[kind]}")
+    console.print(table)
 
 
 def show_command(

@@ -25,6 +25,7 @@ from segzoo.ahead import in_order
 from segzoo.data.cache import Indices, MemoryCache, SampleCache, open_cache
 from segzoo.data.reading import Read, Samples, Stream, mixed
 from segzoo.data.sample import Batch, DataInfo, Sample
+from segzoo.data.spawning import first_then_rest, leave_if_imported_again
 from segzoo.errors import SegzooError
 from segzoo.ranks import ALONE, Ranks
 
@@ -119,6 +120,7 @@ class Batches:
         skip_bad: bool = False,
         ranks: Ranks = ALONE,
     ) -> None:
+        leave_if_imported_again()
         self.info, self.size, self.batch_size, self.ranks = info, size, batch_size, ranks
         self.shuffle, self.seed, self.pin = shuffle, seed, pin
         self.bad = ("replace" if shuffle else "drop") if skip_bad else "stop"
@@ -298,7 +300,7 @@ class Batches:
             **how,
         )
         with deaths_told():
-            for loaded in loader:
+            for loaded in first_then_rest(loader, self.workers):
                 if isinstance(loaded, SegzooError):
                     raise loaded
                 batch = loaded.batch

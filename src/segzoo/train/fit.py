@@ -21,6 +21,7 @@ from segzoo.data.opening import DataSource, notices
 from segzoo.data.opening import joined as one_after_another
 from segzoo.data.preflight import look
 from segzoo.data.sample import DataInfo
+from segzoo.data.spawning import leave_if_imported_again
 from segzoo.errors import SegzooError, StoppedError
 from segzoo.evaluation import memory_format
 from segzoo.losses import make_loss
@@ -30,7 +31,13 @@ from segzoo.model import Preprocess, count_parameters, create_model, normalizati
 from segzoo.ranks import ALONE, Ranks, asked_for, joined, same_norms
 from segzoo.store import locked, remove_temporary, write_json
 from segzoo.train.device import pick_device, pick_precision
-from segzoo.train.folders import go_on, new_folder, remove_unused, resumed_config
+from segzoo.train.folders import (
+    drop_needless_state,
+    go_on,
+    new_folder,
+    remove_unused,
+    resumed_config,
+)
 from segzoo.train.grouped import better_in_fp32, keep_grouped_fp32
 from segzoo.train.keeping import StateKeeper
 from segzoo.train.layers import drop_blocks
@@ -70,6 +77,7 @@ def fit(
     Ranks that `torchrun` started train together, each with its share of every batch; the first
     one writes and speaks, and all return the same result.
     """
+    leave_if_imported_again()
     ranks = asked_for()
     if resume is not None:
         config, folder = resumed_config(Path(resume), settings, force)
@@ -146,6 +154,7 @@ def _train(run: Run, watching: Observers) -> RunResult:
         log.warning("%d pictures could not be read and were left out", len(left_out))
     if ranks.first:
         write_json(folder / "summary.json", result.as_dict())
+        drop_needless_state(folder, keep=config.keep_state)
     return result
 
 

@@ -12,13 +12,19 @@ from segzoo.errors import SegzooError, listed
 from segzoo.ranks import Ranks, told
 from segzoo.store import LOCK, TEMPORARY, remove_temporary
 from segzoo.train.run import Run
-from segzoo.train.state import has_state, load_state, state_folder
+from segzoo.train.state import (
+    check_tensors,
+    has_state,
+    load_state,
+    read_generations,
+    state_folder,
+)
 
 log = logging.getLogger("segzoo")
 
 HARMLESS = {
     "epochs", "patience", "device", "workers", "cache", "save_minutes", "on_bad_image",
-    "on_nonfinite",
+    "on_nonfinite", "keep_state",
 }  # fmt: skip
 """Settings that a resumed run may have otherwise than the run it continues."""
 OPTIONS = {"model_options": "-o", "data_options": "-O"}
@@ -104,11 +110,36 @@ def _check_anew(folder: Path) -> None:
     """Refuse a run that has come further than its first save, whose state is gone."""
     lines = folder / "metrics.jsonl"
     epochs = len(lines.read_text().splitlines()) if lines.is_file() else 0
-    if epochs > 1 or (folder / "summary.json").is_file():
+    finished = (folder / "summary.json").is_file()
+    if finished and read_config(folder / "config.toml").get("keep_state") is False:
+        raise SegzooError(
+            f"{folder} is finished after {epochs} epochs, and its state was not kept "
+            "(--no-keep-state): it cannot go on",
+            "train anew with another --out; best.safetensors has its best weights",
+        )
+    if epochs > 1 or finished:
         raise SegzooError(
             f"{state_folder(folder)} has no state, but {folder} was trained for {epochs} epochs",
             "put its state back; or begin anew with another --out",
         )
+
+
+def drop_needless_state(folder: Path, *, keep: bool) -> None:
+    """Leave of a finished run's state what further epochs need, the newer generation, or nothing.
+
+    The older one is for a training that ends in the middle of writing. Where the newer one is not
+    whole, both stay.
+    """
+    try:
+        newest, *older = read_generations(folder)
+        if keep:
+            check_tensors(newest)
+        for saved in older if keep else [newest, *older]:
+            # Its JSON first: a kill leaves no generation without tensors.
+            for path in (saved.path, saved.path.with_name(saved.tensors["name"])):
+                path.unlink(missing_ok=True)
+    except (SegzooError, ValueError, OSError) as error:
+        log.warning("all of %s is left as it is: %s", state_folder(folder), error)
 
 
 def new_folder(config: RunConfig, ranks: Ranks) -> Path:

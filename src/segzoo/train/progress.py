@@ -1,5 +1,6 @@
 """Progress of a training: a live bar on a terminal, one plain line an epoch anywhere else."""
 
+import textwrap
 from collections.abc import Iterable
 from typing import TextIO
 
@@ -7,6 +8,10 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 
 from segzoo.train.run import Run, Scores
+
+NO_BREAK = "\xa0"
+TEXT_OF_BAR = 66
+"""The width of what stands beside the bar of a long training of very many pictures."""
 
 
 class _LiveBar(Progress):
@@ -53,11 +58,12 @@ class Screen:
             f"({sizes}; {len(run.info.classes)} classes, {run.info.target}), "
             f"{height}x{width}, {run.device} {run.precision}"
         )
-        self._line(f"run folder: {run.folder}")
+        self.console.print(f"run folder: {run.folder}", soft_wrap=True, markup=False)
         if self.console.is_terminal:
+            spare = self.console.width - TEXT_OF_BAR
             self.bar = _LiveBar(
                 TextColumn("{task.description}"),
-                BarColumn(),
+                *([BarColumn(min(spare, 40))] if spare > 3 else []),
                 TextColumn("{task.completed}/{task.total} pictures{task.fields[speed]}"),
                 console=self.console,
                 transient=True,
@@ -73,10 +79,11 @@ class Screen:
         recent = [epoch["seconds"] for epoch in run.history[-3:]]
         left = (run.config.epochs - run.epoch) * sum(recent) / len(recent)
         parts = [f"{split} {_scores(scores)}" for split, scores in metrics.items()]
-        best = " *" if run.best_epoch == run.epoch else ""
+        best = f"{NO_BREAK}*" if run.best_epoch == run.epoch else ""
+        epoch = f"epoch {run.epoch:>3}/{run.config.epochs}".replace(" ", NO_BREAK)
         self._line(
-            f"epoch {run.epoch:>3}/{run.config.epochs}  {' | '.join(parts)}  "
-            f"{record['images_per_second']:.1f} img/s, {_clock(left)} left{best}"
+            f"{epoch}  {' | '.join(parts)}  "
+            f"{record['images_per_second']:.1f}{NO_BREAK}img/s, {_clock(left)}{NO_BREAK}left{best}"
         )
 
     def stop(self) -> None:
@@ -85,16 +92,26 @@ class Screen:
             self.bar.stop()
 
     def _line(self, text: str) -> None:
-        # soft_wrap: a line stays one line in a log file, whatever width rich guesses.
-        self.console.print(text, soft_wrap=True, markup=False)
+        """Print a line, on a terminal broken between scores; in a log file it stays one line."""
+        if self.console.is_terminal:
+            text = textwrap.fill(
+                text,
+                max(self.console.width, 20),
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        self.console.print(text.replace(NO_BREAK, " "), soft_wrap=True, markup=False)
 
 
 def _scores(scores: Scores) -> str:
     shown = {"loss": "loss", "pixel_accuracy": "acc", "mean_iou": "mIoU", "mad": "MAD"}
-    words = [f"{short} {scores[name]:.4f}" for name, short in shown.items() if name in scores]
+    words = [
+        f"{short}{NO_BREAK}{scores[name]:.4f}" for name, short in shown.items() if name in scores
+    ]
     per_class = [name for name in scores if name.startswith("iou/")]
     if len(per_class) == 2:  # the foreground's; more classes are in metrics.jsonl
-        words.append(f"{per_class[1][4:]} {scores[per_class[1]]:.4f}")
+        words.append(f"{per_class[1][4:]}{NO_BREAK}{scores[per_class[1]]:.4f}")
     return " ".join(words)
 
 

@@ -216,7 +216,7 @@ def _read_json(path: Path) -> Saved:
 
 def _read_tensors(saved: Saved) -> dict[str, Tensor]:
     """Read a generation's tensors; raise ValueError where they are not those that were written."""
-    path = _check_tensors(saved)
+    path = check_tensors(saved)
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -224,7 +224,7 @@ def _read_tensors(saved: Saved) -> dict[str, Tensor]:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def _check_tensors(saved: Saved) -> Path:
+def check_tensors(saved: Saved) -> Path:
     """Return the file of a generation's tensors; raise ValueError where it is not as written."""
     path = saved.path.with_name(saved.tensors["name"])
     try:
@@ -304,7 +304,7 @@ def _newest(folder: Path) -> tuple[Saved, dict[str, Tensor]]:
             continue
         for older in generations[place:]:  # Not needed, but a disk that spoils files is told of.
             try:
-                _check_tensors(older)
+                check_tensors(older)
             except ValueError as error:
                 log.warning("%s, or was being written; the newer generation is whole", error)
         return saved, tensors
