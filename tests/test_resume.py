@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from segzoo.errors import SegzooError, StoppedError
 from segzoo.store import locked
+from segzoo.tensors import read_header
 from segzoo.train import keeping, state
 from segzoo.train.fit import fit
 from segzoo.train.folders import drop_needless_state
@@ -37,7 +38,8 @@ def final(folder):
         {key: value for key, value in record.items() if "second" not in key}
         for record in saved.values["history"]
     ]
-    return load_file(folder / "best.safetensors"), tensors, history
+    described = read_header(folder / "best.safetensors").metadata
+    return load_file(folder / "best.safetensors"), tensors, (history, described)
 
 
 def assert_same_end(first, second):

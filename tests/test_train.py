@@ -35,7 +35,7 @@ def test_a_run_folder_holds_what_the_design_says(hk_root, tmp_path):
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "config.toml", "metrics.jsonl", "best.safetensors", "last", "curves.png",
-        "predictions.png", "summary.json",
+        "predictions.png", "summary.json", "pictures.safetensors",
     }  # fmt: skip
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3]

@@ -22,6 +22,7 @@ from segzoo.data.sample import DataInfo, Sample
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.inference import Inference
 from segzoo.metrics import MetricSet
+from segzoo.metrics.matrix import MetricSetWithMatrix, shares
 from segzoo.metrics.pictures import check_ending
 from segzoo.offline import offline
 from segzoo.predict import AS_TRAINED, Segmenter, load
@@ -120,6 +121,7 @@ def evaluate_weights(
     metrics: str = "",
     worst: int = 5,
     per_picture: Path | None = None,
+    confusion: bool = False,
     device: str = "auto",
     precision: str = "auto",
 ) -> dict[str, Any]:
@@ -129,8 +131,9 @@ def evaluate_weights(
     with windows and with the size "full" the probabilities are brought to each picture's own size
     and scored against the untouched mask. Beside the `scores` of the data set there are their 95 %
     `intervals`, and the scores of the `worst` pictures; those of all go to `per_picture`, a .csv
-    or .json file. Ranks that `torchrun` started share the pictures. Raises SegzooError where the
-    data set does not fit the model.
+    or .json file. With `confusion` there are the pixels by true and predicted class.
+    Ranks that `torchrun` started share the pictures. Raises SegzooError where the data set does not
+    fit the model.
     """
     ranks = asked_for()
     if per_picture is not None:
@@ -151,7 +154,8 @@ def evaluate_weights(
         log.warning("%s", text)
     info = source.info(dataset)
     _check_fit(info, trained)
-    scored = MetricSet(
+    kind = MetricSetWithMatrix if confusion else MetricSet
+    scored = kind(
         metrics,
         classes=info.classes,
         ignore_index=info.ignore_index,
@@ -180,12 +184,17 @@ def evaluate_weights(
     if per_picture is not None and ranks.first:
         pictures.write(per_picture)
     by = "mad" if info.target == "alpha" else "mean_iou"
+    matrix = {}
+    if isinstance(scored, MetricSetWithMatrix):
+        counts_KK = scored.matrix()
+        matrix = {"confusion": {"counts": counts_KK.tolist(), "shares": shares(counts_KK)}}
     return {
         "weights": str(weights),
         "model": trained.model["identity"],
         "data": info.identity,
         "split": split,
         "pictures": count,
+        "classes": list(info.classes),
         "size": "full" if at is None else list(at),
         "inference": dataclasses.asdict(how),
         "scores": scores,
@@ -193,6 +202,7 @@ def evaluate_weights(
         "worst_by": by,
         "worst": pictures.worst(by, worst, higher_is_better=scored.higher_is_better[by]),
         "unscored": pictures.unscored(by),
+        **matrix,
     }
 
 

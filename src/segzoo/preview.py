@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -10,12 +9,15 @@ from torch import Tensor
 from segzoo.data.batches import Batches
 from segzoo.data.opening import DataSource
 from segzoo.data.sample import DataInfo
+from segzoo.data.variety import varied
 from segzoo.evaluation import device_target
 from segzoo.model import Preprocess, normalization
-from segzoo.report import save_grid
+from segzoo.sheet import coloured, legend_of, photo, save_grid
 from segzoo.train.augment import Draws, augmented
 
 TIMES = 3  # how often each picture is augmented
+LOOKED_AT = 60
+"""So many pictures of the split are looked at, to choose those that differ."""
 
 
 def draw_preview(
@@ -30,20 +32,23 @@ def draw_preview(
 ) -> None:
     """Write a PNG with a row a picture: as it is, its target, and augmented three times.
 
-    Pictures are drawn from the split by `seed`. Raises SegzooError for a split there is not.
+    Pictures are drawn from the split by `seed`, and of those drawn the ones shown that differ
+    most. Raises SegzooError for a split there is not.
     """
     dataset = source.split(split)
     info = source.info(dataset)
     batches = Batches(
         dataset, info, size=size, batch_size=count, shuffle=True, seed=seed, workers=0, cache="none"
     )
-    batch = next(iter(batches.epoch(0)))
+    drawn = range(LOOKED_AT) if batches.stream else batches.order(0)[: max(LOOKED_AT, count)]
+    samples = [sample for _, sample in varied(batches, list(map(int, drawn)), count, first=1)]
     mean, std = normalization("auto", batches.channels)
-    images_BCHW = Preprocess(mean, std, info.value_range)(batch.images_BCHW)
-    target_BHW = device_target(batch.target_BHW, info.target, torch.device("cpu"))
+    images_BCHW = Preprocess(mean, std, info.value_range)(torch.stack([s.image for s in samples]))
+    target_BHW = torch.stack([sample.target for sample in samples])
+    target_BHW = device_target(target_BHW, info.target, torch.device("cpu"))
     columns = [
         [_photo(image, mean, std) for image in images_BCHW],
-        [Image.fromarray(_coloured(target, info)) for target in target_BHW],
+        [coloured(target, info) for target in target_BHW],
     ]
     draws = Draws(torch.Generator().manual_seed(seed))
     for _ in range(TIMES):
@@ -55,25 +60,21 @@ def draw_preview(
             ]
         )
     titles = ("picture", "target", *[f"augment {augment}"] * TIMES)
-    save_grid(list(zip(*columns, strict=True)), titles, path)
+    save_grid(
+        list(zip(*columns, strict=True)),
+        titles,
+        path,
+        captions=[sample.key for sample in samples],
+        legend=legend_of(info, list(target_BHW)),
+        sharp=() if info.target == "alpha" else (1,),
+    )
 
 
 def _photo(image_CHW: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Image.Image:
-    """Return a normalised picture as it looks; the first three channels, or grey."""
+    """Return a normalised picture as it looks."""
     shown = image_CHW * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]
-    pixels = (shown * 255).clamp(0, 255).to(torch.uint8)
-    pixels = pixels[:3] if len(pixels) >= 3 else pixels[:1].expand(3, -1, -1)
-    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    return photo(shown, (0.0, 1.0))
 
 
-def _coloured(target_HW: Tensor, info: DataInfo) -> np.ndarray:
-    """Return H x W x 3 colours: an alpha in grey, labels by the palette, ignored light grey."""
-    if target_HW.is_floating_point():
-        return np.repeat((target_HW.numpy() * 255).astype(np.uint8)[..., None], 3, axis=2)
-    table = np.full((max(256, len(info.palette)), 3), 224, dtype=np.uint8)
-    table[: len(info.palette)] = info.palette
-    return table[target_HW.numpy().clip(0, len(table) - 1)]
-
-
-def _overlaid(photo: Image.Image, target_HW: Tensor, info: DataInfo) -> Image.Image:
-    return Image.blend(photo, Image.fromarray(_coloured(target_HW, info)), 0.4)
+def _overlaid(image: Image.Image, target_HW: Tensor, info: DataInfo) -> Image.Image:
+    return Image.blend(image, coloured(target_HW, info), 0.4)

@@ -1,159 +1,194 @@
-"""Pictures and tables about trainings: curves, prediction grids, runs side by side."""
+"""Pictures about trainings: curves, and predictions beside the truth."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
+from torch import Tensor
 
-from segzoo.data.sample import Batch
+from segzoo.data.batches import Batches
+from segzoo.data.sample import Sample
+from segzoo.data.variety import spread, varied
 from segzoo.errors import SegzooError
+from segzoo.lettering import drawable, shortened, with_font
+from segzoo.metrics import MetricSet
+from segzoo.sheet import WRONG, Entry, coloured, error_map, legend_of, photo, save_grid
 from segzoo.store import atomic
 from segzoo.train.run import Run
+from segzoo.train.scored import FILE, read_picture_sums
 from segzoo.weights import load_model
 
-GAP, HEAD = 8, 26
+PANELS = {
+    "loss": "loss",
+    "pixel_accuracy": "pixel accuracy",
+    "mean_iou": "mean IoU",
+    "mad": "MAD",
+    "lr": "learning rate",
+}
+IN_A_ROW = 3
+LOOKED_AT = 150
+"""So many pictures of a split are looked at, evenly spread, to choose those that differ."""
 
 
 def draw_curves(
-    history: Sequence[dict[str, Any]], splits: Sequence[str], path: Path, *, title: str
+    history: Sequence[dict[str, Any]],
+    splits: Sequence[str],
+    path: Path,
+    *,
+    title: str,
+    kept: int = 0,
 ) -> None:
-    """Draw loss, pixel accuracy and mean IoU (for alpha also MAD) of every split over epochs."""
+    """Draw loss, scores of every split and the learning rate over epochs.
+
+    The epoch `kept`, whose weights are the best, is marked. An epoch's rate is that of its end.
+    """
     # The object interface: pyplot would keep global state and may ask for a display.
     from matplotlib.figure import Figure
 
-    names = {
-        "loss": "loss",
-        "pixel_accuracy": "pixel accuracy",
-        "mean_iou": "mean IoU",
-        "mad": "MAD",
-    }
-    shown = [name for name in names if any(name in history[-1].get(s, {}) for s in splits)]
-    figure = Figure(figsize=(4.2 * len(shown), 3.4), layout="constrained", dpi=110)
-    epochs = [record["epoch"] for record in history]
-    for axes, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-        for split in splits:
-            values = [record.get(split, {}).get(name, float("nan")) for record in history]
-            axes.plot(epochs, values, label=split, marker="o" if len(epochs) < 3 else "")
-        axes.set(title=names[name], xlabel="epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        rising = name in ("pixel_accuracy", "mean_iou")
-        axes.legend(loc="lower right" if rising else "upper right")
-    figure.suptitle(title)
+    shown = [
+        name
+        for name in PANELS
+        if name == "lr" or any(name in history[-1].get(s, {}) for s in splits)
+    ]
+    columns = IN_A_ROW if len(shown) > 2 * IN_A_ROW - 2 else min(len(shown), 2)
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.2 * rows + 0.4), layout="constrained", dpi=110)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes, name in zip(panels, shown, strict=False):
+        _draw_panel(axes, name, history, splits, kept)
+    for axes in panels[len(shown) :]:
+        axes.set_axis_off()
+    label = figure.suptitle(drawable(shortened(title, 24 * columns)))
+    with_font(label)
     with atomic(path) as temporary:
         figure.savefig(temporary)
 
 
+def _draw_panel(
+    axes: Any, name: str, history: Sequence[dict[str, Any]], splits: Sequence[str], kept: int
+) -> None:
+    epochs = [record["epoch"] for record in history]
+    marker = "o" if len(epochs) < 3 else ""
+    if name == "lr":
+        rates = [record.get("lr", float("nan")) for record in history]
+        axes.plot(epochs, rates, color="tab:gray", marker=marker)
+        axes.set_ylim(bottom=0)
+        axes.ticklabel_format(axis="y", scilimits=(-2, 3))
+    else:
+        for split in splits:
+            values = [record.get(split, {}).get(name, float("nan")) for record in history]
+            axes.plot(epochs, values, label=split, marker=marker)
+    if kept:
+        label = None if name == "lr" else f"kept: epoch {kept}"
+        axes.axvline(kept, color="black", linestyle="--", linewidth=1, label=label)
+    axes.set(title=PANELS[name], xlabel="epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    if name != "lr":
+        axes.legend(loc="best", fontsize=8)
+
+
 def draw_predictions(run: Run, weights: Path, path: Path, count: int = 6) -> None:
-    """Draw image, truth and prediction of a few test pictures, as the network sees them."""
+    """Draw image, truth, prediction and errors of a few pictures, as the network sees them.
+
+    Where the scores of all pictures are known, they are the worst, the median and the best one by
+    the monitored kind of score, and others that differ from these and from each other.
+    """
     batches = run.evals.get("test") or next(iter(run.evals.values()), run.train)
+    split = next((name for name, own in run.evals.items() if own is batches), "train")
+    chosen = _choose(run, batches, split, count)
     model, _ = load_model(weights)
     model = model.to(run.device)
-    rows: list[tuple[Image.Image, Image.Image, Image.Image]] = []
-    for batch in batches.epoch(0):
-        rows.extend(_rows(run, model, batch))
-        if len(rows) >= count:
-            break
-    save_grid(rows[:count], ("image", "truth", "prediction"), path)
+    rows, captions, labels = [], [], []
+    for sample, rank in chosen:
+        pictures, caption, shown = _row(run, model, sample)
+        rows.append(pictures)
+        captions.append(f"{sample.key}   {caption}" + (f"   {rank}" if rank else ""))
+        labels += shown
+    legend = [*legend_of(run.info, labels), Entry("wrong", WRONG)]
+    titles = ("image", "truth", "prediction", "errors")
+    save_grid(rows, titles, path, captions=captions, legend=legend, sharp=_sharp(run))
+
+
+def _sharp(run: Run) -> tuple[int, ...]:
+    return () if run.info.target == "alpha" else (1, 2, 3)
+
+
+def _choose(run: Run, batches: Batches, split: str, count: int) -> list[tuple[Sample, str]]:
+    """Return samples to show, each with "worst", "median", "best" or ""."""
+    if batches.stream:
+        return [(sample, "") for _, sample in varied(batches, range(LOOKED_AT), count)]
+    ranked = _ranked(run, batches, split)
+    looked_at = list(dict.fromkeys([*ranked, *spread(batches.count, LOOKED_AT)]))
+    chosen = varied(batches, looked_at, count, first=len(ranked))
+    return [(sample, ranked.get(place, "")) for place, sample in chosen]
+
+
+def _ranked(run: Run, batches: Batches, split: str) -> dict[int, str]:
+    """Return the places of the worst, the median and the best picture, if scores are known."""
+    try:
+        scored = read_picture_sums(run.folder / FILE)
+    except SegzooError:
+        return {}
+    pictures = scored.splits.get(split)
+    if scored.epoch != run.best_epoch or pictures is None or len(pictures.keys) != batches.count:
+        return {}
+    metrics = _metrics(run)
+    metrics.load_sums(pictures)
+    name = _score_name(run)
+    values_N = metrics.pictures().scores[name].numpy()
+    known = np.flatnonzero(~np.isnan(values_N))
+    if not len(known):
+        return {}
+    order = known[np.argsort(values_N[known], kind="stable")]
+    order = order if run.info.target != "alpha" else order[::-1]
+    ends = ((0, "worst"), (len(order) // 2, "median"), (len(order) - 1, "best"))
+    return {int(order[at]): rank for at, rank in ends} if len(order) > 2 else {}
+
+
+def _metrics(run: Run) -> MetricSet:
+    info = run.info
+    return MetricSet(
+        "", classes=info.classes, ignore_index=info.ignore_index, target=info.target, each=True
+    )
+
+
+def _score_name(run: Run) -> str:
+    return "mad" if run.info.target == "alpha" else "mean_iou"
 
 
 @torch.inference_mode()
-def _rows(
-    run: Run, model: torch.nn.Module, batch: Batch
-) -> list[tuple[Image.Image, Image.Image, Image.Image]]:
-    output: Any = model(run.preprocess(batch.images_BCHW.to(run.device)))
-    logits_BKHW = output["out"] if isinstance(output, dict) else output
-    probability_BKHW = logits_BKHW.float().softmax(1).cpu()
-    rows = []
-    for image, target, probability in zip(
-        batch.images_BCHW, batch.target_BHW, probability_BKHW, strict=True
-    ):
-        if run.info.target == "alpha":
-            truth = Image.fromarray(target.numpy())
-            guess = Image.fromarray((probability[1] * 255).round().to(torch.uint8).numpy())
-        else:
-            truth = _coloured(target.numpy(), run)
-            guess = _coloured(probability.argmax(0).numpy(), run)
-        rows.append((_photo(image, run.info.value_range), truth, guess))
-    return rows
-
-
-def _photo(image: torch.Tensor, value_range: tuple[float, float]) -> Image.Image:
-    low, high = value_range
-    pixels = ((image.float() - low) * 255 / (high - low)).clamp(0, 255).to(torch.uint8)
-    pixels = pixels[:3] if pixels.shape[0] >= 3 else pixels[:1].expand(3, -1, -1)
-    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
-
-
-def _coloured(labels: np.ndarray, run: Run) -> Image.Image:
-    """Colour class ids by the palette; ignored pixels are light grey."""
-    table = np.full((256, 3), 224, dtype=np.uint8)
-    table[: len(run.info.palette)] = run.info.palette
-    if len(run.info.palette) == 2:
-        table[:2] = ((0, 0, 0), (255, 255, 255))
-    return Image.fromarray(table[labels.clip(0, 255)])
-
-
-def save_grid(
-    rows: Sequence[Sequence[Image.Image]], titles: Sequence[str], path: Path, side: int = 220
-) -> None:
-    """Save rows of pictures under titles as one PNG, each scaled to at most `side` pixels."""
-    width, height = rows[0][0].size
-    scale = min(side / width, side / height)
-    cell = (max(1, round(width * scale)), max(1, round(height * scale)))
-    canvas = Image.new(
-        "RGB",
-        (GAP + len(titles) * (cell[0] + GAP), HEAD + GAP + len(rows) * (cell[1] + GAP)),
-        "white",
-    )
-    draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(15)
-    for column, title in enumerate(titles):
-        draw.text((GAP + column * (cell[0] + GAP), 6), title, fill="black", font=font)
-    for row, pictures in enumerate(rows):
-        for column, picture in enumerate(pictures):
-            small = picture.convert("RGB").resize(cell)
-            canvas.paste(small, (GAP + column * (cell[0] + GAP), HEAD + row * (cell[1] + GAP)))
-    with atomic(path) as temporary:
-        canvas.save(temporary)
-
-
-def read_summary(folder: Path) -> dict[str, Any]:
-    """Read a finished run's summary.json; raise SegzooError naming a folder without one."""
-    path = folder / "summary.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SegzooError(
-            f"{folder} is no finished run: it has no summary.json",
-            f"finish it with `segzoo train --resume {folder}`",
-        ) from None
-    except (OSError, ValueError) as error:
-        raise SegzooError(f"{path} cannot be read: {error}") from error
-
-
-def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """Return one record per run for a table: parameters, time, speed and best scores."""
-    records = []
-    for folder in folders:
-        summary = read_summary(folder)
-        record = {
-            "run": str(folder),
-            "model": summary["model"],
-            "data": summary["data"],
-            "parameters": summary["parameters"],
-            "seconds_per_epoch": summary["seconds_per_epoch"],
-            "images_per_second": summary["images_per_second"],
-            "best_epoch": summary["best_epoch"],
-            "epochs": summary["epochs"],
-            "device": f"{summary['device']} {summary['precision']}",
-        }
-        for split, scores in summary["scores"].items():
-            for name, value in scores.items():
-                record[f"{split} {name}"] = value
-        records.append(record)
-    return records
+def _row(
+    run: Run, model: torch.nn.Module, sample: Sample
+) -> tuple[list[Image.Image], str, list[Tensor]]:
+    """Return the pictures of a row, what is said of it, and the class ids that are shown."""
+    output: Any = model(run.preprocess(sample.image[None].to(run.device)))
+    logits_BKHW = (output["out"] if isinstance(output, dict) else output).float().cpu()
+    image = photo(sample.image, run.info.value_range)
+    metrics = _metrics(run)
+    metrics.start()
+    if run.info.target == "alpha":
+        truth_HW = sample.target.float() / 255
+        guess_HW = logits_BKHW.softmax(1)[0, 1]
+        error_HW = (guess_HW - truth_HW).abs()
+        metrics.update(logits_BKHW, truth_HW[None], [sample.key])
+        shown: list[Tensor] = []
+    else:
+        truth_HW, guess_HW = sample.target.long(), logits_BKHW.argmax(1)[0]
+        labelled_HW = (truth_HW >= 0) & (truth_HW < len(run.info.classes))
+        labelled_HW &= truth_HW != (-1 if run.info.ignore_index is None else run.info.ignore_index)
+        error_HW = ((guess_HW != truth_HW) & labelled_HW).float()
+        metrics.update(logits_BKHW, truth_HW[None], [sample.key])
+        shown = [truth_HW, guess_HW]
+    name = _score_name(run)
+    value = float(metrics.pictures().scores[name][0])
+    words = {"mad": "MAD", "mean_iou": "mean IoU"}[name]
+    caption = f"{words} {value:.4f}" if value == value else "without a labelled pixel"
+    pictures = [
+        image, coloured(truth_HW, run.info), coloured(guess_HW, run.info),
+        error_map(image, error_HW),
+    ]  # fmt: skip
+    return pictures, caption, shown

@@ -23,6 +23,7 @@ from segzoo.model import SegmentationModel, create_model, model_record, saved_op
 from segzoo.offline import offline
 from segzoo.packages import core_version, install_command, package_of
 from segzoo.plugins import get_registry
+from segzoo.provenance import training_record
 from segzoo.store import atomic
 from segzoo.tensors import Header, load_tensors, read_header, write_tensors
 from segzoo.train.run import Run, Scores
@@ -55,6 +56,7 @@ def save_run_weights(run: Run, metrics: dict[str, Scores]) -> None:
         precision=run.precision,
         segzoo=core_version(),
         torch=torch.__version__,
+        training=training_record(run.config),
     )
     save_weights(run.best_path, run.deployed, described)
 

@@ -24,6 +24,8 @@ MOST_CLASSES, MOST_CHANNELS = 65536, 4096
 MOST_SIDE = 1 << 16
 LARGEST = 1e30
 MOST_MEAN, LEAST_STD, MOST_STD = 1e3, 1e-4, 1e4  # Of values 0..1; float32 has to bear the result.
+MOST_SETTINGS = 256
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -32,7 +34,9 @@ class WeightsInfo:
     """What a weights file says of itself. `size` is (height, width); mean and std are of 0..1.
 
     `model` holds identity, version, options and in_channels; `data` identity, version, options
-    and fingerprint of the data set; `metrics` the scores by split.
+    and fingerprint of the data set; `metrics` the scores by split. `training` says how it was
+    trained (`provenance.training_record`): recipe, settings, and which of them differ from the
+    recipe's; None in imported files and those of an older segzoo.
     """
 
     model: dict[str, Any]
@@ -52,6 +56,7 @@ class WeightsInfo:
     format_version: int = FORMAT_VERSION
     segzoo: str = ""
     torch: str = ""
+    training: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, as they stand in the file's header."""
@@ -109,9 +114,9 @@ def description_fault(values: Any) -> str:
     missing = [name for name in RULES if name not in values]
     if missing:
         return f"`{missing[0]}` is missing"
-    for name, (holds, what) in RULES.items():
-        if not holds(values[name]):
-            return f"`{name}` is {_short(values[name])}, not {what}"
+    for name, (holds, what) in (RULES | OPTIONAL).items():
+        if not holds(values.get(name)):
+            return f"`{name}` is {_short(values.get(name))}, not {what}"
     channels = values["model"]["in_channels"]
     for name, count in (("mean", channels), ("std", channels), ("palette", len(values["classes"]))):
         if len(values[name]) != count:
@@ -199,6 +204,38 @@ def _is_scores(value: Any) -> bool:
     )
 
 
+def _is_training(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    settings, changed = value.get("settings"), value.get("changed")
+    return (
+        _is_name(value.get("recipe"))
+        and isinstance(settings, dict)
+        and len(settings) <= MOST_SETTINGS
+        and all(_is_name(name) and _is_setting(item) for name, item in settings.items())
+        and {"model", "data"} <= settings.keys()
+        and _is_list(lambda name: isinstance(name, str) and name in settings, 0, MOST_SETTINGS)(
+            changed
+        )
+    )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and NAME.fullmatch(value) is not None
+
+
+def _is_setting(value: Any) -> bool:
+    if isinstance(value, list):
+        return _is_list(_is_scalar, 0, MOST_SETTINGS)(value)
+    if isinstance(value, dict):
+        return len(value) <= MOST_SETTINGS and _is_options(value)
+    return _is_scalar(value)
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or type(value) is bool or _is_number(value) or _is_text(value)
+
+
 def _or_none(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or holds(value)
 
@@ -229,3 +266,8 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "torch": (_is_text, "a version"),
 }
 """Of each value of a description: whether it makes sense, and what would."""
+
+OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "training": (_or_none(_is_training), "recipe, settings and names of changed settings, or null"),
+}
+"""The same of values that files of an older segzoo do not have."""

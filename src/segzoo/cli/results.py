@@ -3,11 +3,14 @@
 import contextlib
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from segzoo.cli.console import JSON_HELP, print_json, print_table
+from segzoo.cli.comparing import print_comparison
+from segzoo.cli.console import JSON_HELP, print_json
+from segzoo.cli.inspecting import print_description
+from segzoo.cli.scoring import check_drawn, print_evaluation
 from segzoo.cli.training import parse_pairs
 from segzoo.inference import Inference, saved_kinds
 
@@ -39,10 +42,6 @@ Refine = Annotated[
 BatchSize = Annotated[int, typer.Option(min=1, help="pictures, or windows, at once")]
 
 
-SHOWN = 5
-"""How many pictures without a score are named."""
-
-
 def evaluate_command(
     weights: Weights,
     data: Annotated[str | None, typer.Option(help="data set; default: the one trained on")] = None,
@@ -58,6 +57,12 @@ def evaluate_command(
     worst: Annotated[int, typer.Option(min=0, help="how many of the worst pictures to list")] = 5,
     per_picture: Annotated[
         Path | None, typer.Option(help="write the scores of every picture to this .csv or .json")
+    ] = None,
+    confusion: Annotated[
+        bool, typer.Option("--confusion", help="which class was taken for which")
+    ] = False,
+    confusion_png: Annotated[
+        Path | None, typer.Option(help="draw that to this .png, .svg or .pdf")
     ] = None,
     flip: Flip = False,
     scales: Scales = "1",
@@ -80,6 +85,7 @@ def evaluate_command(
         refine=refine,
         batch_size=batch_size,
     )
+    check_drawn(confusion_png)
     from segzoo.evaluation import evaluate_weights
 
     options = parse_pairs(o, "-O")
@@ -96,32 +102,18 @@ def evaluate_command(
             metrics=metrics,
             worst=worst,
             per_picture=per_picture,
+            confusion=confusion or confusion_png is not None,
             device=device,
             precision=precision,
         )
+    if confusion_png is not None:
+        from segzoo.metrics.matrix import draw_matrix
+
+        draw_matrix(scores["confusion"]["counts"], scores["classes"], confusion_png)
     if json:
         print_json(scores)
         return
-    _print_scores(scores)
-
-
-def _print_scores(result: dict[str, Any]) -> None:
-    """Print the scores with their intervals, then the worst pictures."""
-    print(f"{result['data']}, {result['split']}: {result['pictures']} pictures")
-    intervals = result["intervals"]
-    rows = [
-        (name, f"{value:.4f}", " to ".join(f"{end:.4f}" for end in intervals.get(name, ())))
-        for name, value in result["scores"].items()
-    ]
-    print_table(("score", "value", "95 % interval"), rows)
-    if result["worst"]:
-        names = [name for name in result["worst"][0] if "/" not in name]
-        rows = [[_number(record.get(name)) for name in names] for record in result["worst"]]
-        title = f"the worst pictures by {result['worst_by']}"
-        print_table(("picture", *names[1:]), rows, title=title)
-    if unscored := result["unscored"]:
-        shown = ", ".join(unscored[:SHOWN]) + (", ..." if len(unscored) > SHOWN else "")
-        print(f"{len(unscored)} without a scored pixel: {shown}")
+    print_evaluation(scores)
 
 
 def predict_command(
@@ -191,42 +183,18 @@ def inspect_command(weights: Weights, json: AsJson = False) -> None:
     if json:
         print_json(info)
         return
-    rows = [(name, _inline(value)) for name, value in info.items() if name != "metrics"]
-    for split, scores in info["metrics"].items():
-        rows.append((split, ", ".join(f"{name} {value:.4f}" for name, value in scores.items())))
-    print_table(("field", "value"), rows, title=str(weights))
+    print_description(str(weights), info)
 
 
 def compare_command(
     runs: Annotated[list[Path], typer.Argument(help="folders of finished runs")],
     json: AsJson = False,
 ) -> None:
-    """Compare finished runs side by side: parameters, time, speed and scores."""
-    from segzoo.report import compare_runs
+    """Compare finished runs: settings that differ, scores with intervals, paired tests."""
+    from segzoo.comparison import compare_runs
 
     records = compare_runs(runs)
     if json:
         print_json(records)
         return
-    names = list(dict.fromkeys(name for record in records for name in record))
-    columns = ("", *(record["run"] for record in records))
-    rows = [
-        (name, *(_number(record.get(name)) for record in records))
-        for name in names
-        if name != "run"
-    ]
-    print_table(columns, rows)
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={_inline(item)}" for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_inline, value))
-    return str(value)
-
-
-def _number(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4f}" if value < 10 else f"{value:.1f}"
-    return f"{value:,}" if isinstance(value, int) else str(value if value is not None else "")
+    print_comparison(records)

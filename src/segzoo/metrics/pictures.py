@@ -1,4 +1,4 @@
-"""The scores of each picture by itself: the worst ones, and a table of all."""
+"""The scores of each picture by itself: the worst ones, a table of all, and what they come from."""
 
 import csv
 import json
@@ -14,6 +14,18 @@ from segzoo.errors import SegzooError
 from segzoo.store import atomic
 
 ENDINGS = (".csv", ".json")
+
+
+@dataclass(frozen=True)
+class PictureSums:
+    """What each picture adds to the sums of every metric, N x S float64 by the metric's identity.
+
+    Scores are made of the sums of pictures, so that two models can be compared over drawings of
+    the same pictures without predicting anything again.
+    """
+
+    keys: tuple[str, ...]
+    sums: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segzoo.errors import SegzooError
-from segzoo.metrics.pictures import PictureScores
+from segzoo.metrics.pictures import PictureScores, PictureSums
 from segzoo.metrics.resampling import ScoresOf, defined, intervals, standard_errors, sum_type
 from segzoo.options import make_options
 from segzoo.plugins import get_registry
@@ -175,6 +175,27 @@ class MetricSet:
         for scores_of, sums_NS in self._additive():
             scores |= scores_of(sums_NS)
         return PictureScores(tuple(self._keys), scores)
+
+    def sums(self) -> PictureSums:
+        """Return what each picture has added, of the metrics that have `scores_of`."""
+        sums = {name: torch.cat(parts).cpu().double() for name, parts in self._sums_BS.items()}
+        return PictureSums(tuple(self._keys), sums)
+
+    def load_sums(self, pictures: PictureSums) -> None:
+        """Begin with what pictures added elsewhere; `pictures`, `intervals` and `parts` use it.
+
+        Sums of metrics that this set does not have are passed over.
+        """
+        self.start()
+        self._keys = list(pictures.keys)
+        self._sums_BS = {n: [pictures.sums[n]] for n in self._metrics if n in pictures.sums}
+
+    def parts(self) -> list[tuple[str, ScoresOf, Tensor]]:
+        """Return identity, `scores_of` and N x S sums of each metric that has them."""
+        return [
+            (identity, scores_of, sums_NS)
+            for identity, (scores_of, sums_NS) in zip(self._sums_BS, self._additive(), strict=True)
+        ]
 
     def intervals(self) -> dict[str, tuple[float, float]]:
         """Return the 95 % intervals of the scores, (low, high): see `resampling.intervals`."""

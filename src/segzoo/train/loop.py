@@ -20,6 +20,7 @@ from segzoo.train.layers import keep_statistics
 from segzoo.train.notify import Observers
 from segzoo.train.optim import hold_pretrained, pretrained_module, reschedule
 from segzoo.train.run import Partial, Run, RunResult, Scores, save_config
+from segzoo.train.scored import save_picture_sums
 from segzoo.train.step import Group, take_step
 from segzoo.weights import save_run_weights
 
@@ -46,6 +47,7 @@ def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
             fit_to_time(run)
         if to_be_kept(run) and run.ranks.first:
             save_run_weights(run, metrics)
+            save_picture_sums(run)
             observers.checkpoint_saved(run, run.epoch, run.best_path)
         observers.epoch_end(run, run.epoch, metrics)
         patience = run.config.patience
@@ -74,6 +76,7 @@ def score_epoch(run: Run, keeper: StateKeeper) -> tuple[dict[str, Scores], float
                 layout=memory_format(run.config.channels_last),
                 watch=lambda: keeper.while_scoring(run),
             )
+        run.picture_sums[split] = run.eval_metrics.sums()
         if split == run.choosing_split:
             error = run.eval_metrics.standard_error(run.monitor)
     return scores, error

@@ -60,7 +60,8 @@ def _draw_curves(run: "Run") -> None:
 
     history: list[dict[str, Any]] = run.history
     splits = ["train", *run.evals]
-    draw_curves(history, splits, run.folder / "curves.png", title=run.folder.name)
+    path, title = run.folder / "curves.png", run.folder.absolute().name
+    draw_curves(history, splits, path, title=title, kept=run.best_epoch)
     _drawn[run] = time.monotonic()
 
 

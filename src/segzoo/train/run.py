@@ -18,6 +18,7 @@ from segzoo.data.batches import Batches
 from segzoo.data.sample import DataInfo
 from segzoo.errors import SegzooError
 from segzoo.metrics import MetricSet
+from segzoo.metrics.pictures import PictureSums
 from segzoo.model import Preprocess, SegmentationModel
 from segzoo.ranks import ALONE, Ranks
 from segzoo.store import write_bytes
@@ -95,6 +96,7 @@ class Run:
     best_epoch: int = 0
     best_score: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    picture_sums: dict[str, PictureSums] = field(default_factory=dict)  # of the last epoch's scores
     disabled_observers: dict[str, str] = field(default_factory=dict)  # name -> what it raised
     skipped: list[tuple[int, list[str]]] = field(default_factory=list)  # steps, with their pictures
 

@@ -1,0 +1,111 @@
+"""Tables of scores: classes or runs in rows, metrics in columns, in pieces where they are wide."""
+
+from collections.abc import Sequence
+from typing import Any
+
+NONE = "-"
+PADDING, EDGES = 3, 2  # between columns, and around a table
+
+
+def width() -> int:
+    """Return how many characters a line may have: the terminal's, and 200 in a pipe."""
+    from rich.console import Console
+
+    console = Console()
+    return console.width if console.is_terminal else 200
+
+
+def score_text(value: float | None, interval: Sequence[float] = (), between: str = " ") -> str:
+    """Return ``0.8123 (0.791-0.831)``; the interval may stand on a line of its own."""
+    if value is None:
+        return NONE
+    return number(value) + (f"{between}({interval_text(interval)})" if len(interval) else "")
+
+
+def interval_text(interval: Sequence[float], *, signed: bool = False) -> str:
+    """Return ``0.791-0.831``, and with signs ``-0.012..+0.034``."""
+    low, high = interval
+    if signed or low < 0:
+        return f"{low:+.3f}..{high:+.3f}"
+    return f"{_short(low)}-{_short(high)}"
+
+
+def number(value: Any) -> str:
+    """Return a number as tables have it: four decimals, fewer from 10 on, counts by thousands."""
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
+    return f"{value:,}" if type(value) is int else str(value if value is not None else "")
+
+
+def printable(text: str) -> str:
+    """Return a foreign text with what is not to be printed escaped, as a terminal would obey it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}" if value < 10 else f"{value:,.1f}"
+
+
+def print_pieces(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", least: int = 20
+) -> None:
+    """Print a table, and what does not fit the width below it under the first column again.
+
+    The first column may be folded down to `least` characters; the others never are.
+    """
+    room = width() - EDGES
+    sizes = [_size([name, *cells]) for name, *cells in zip(columns, *rows, strict=True)]
+    first = min(sizes[0], max(least, room // 3))
+    pieces: list[list[int]] = [[]]
+    used = first
+    for place, size in enumerate(sizes[1:], start=1):
+        if pieces[-1] and used + PADDING + size > room:
+            pieces.append([])
+            used = first
+        pieces[-1].append(place)
+        used += PADDING + size
+    for piece in pieces:
+        chosen = [0, *piece]
+        shown = [[row[place] for place in chosen] for row in rows]
+        if title:
+            print(printable(title))
+            title = ""
+        _print([columns[place] for place in chosen], shown, room + EDGES)
+
+
+def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False, emoji=False, width=room)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(columns[0], overflow="fold")
+    for column in columns[1:]:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*("\n".join(map(printable, cell.split("\n"))) for cell in row))
+    console.print(table)
+
+
+def fits(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Say whether a table has room in one piece."""
+    sizes = [_size([name, *cells]) for name, *cells in zip(columns, *rows, strict=True)]
+    return sum(sizes) + PADDING * (len(sizes) - 1) <= width() - EDGES
+
+
+def lines_fit(lines: Sequence[str]) -> bool:
+    """Say whether lines have room."""
+    return max(map(cell_width, lines)) <= width()
+
+
+def cell_width(text: str) -> int:
+    """Return how many columns of a terminal a line takes: Chinese characters take two."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _size(cells: Sequence[str]) -> int:
+    lines = (printable(line) for cell in cells for line in cell.split("\n"))
+    return max(map(cell_width, lines), default=0)
