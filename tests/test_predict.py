@@ -18,6 +18,7 @@ from segzoo.inference import Inference
 from segzoo.metrics.pictures import PictureScores
 from segzoo.predict import Prediction
 from segzoo.predict_files import predict_files
+from segzoo.predict_record import FOLDER
 from segzoo.views import WholeView
 
 
@@ -102,7 +103,7 @@ def test_files_and_folders_are_segmented(trained, tmp_path):
     (folder / "notes.txt").write_text("no picture")
     written = predict_files(trained.weights, [folder, folder / "a.png"], tmp_path / "out")
     assert len(written) == 4
-    names = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*")}
+    names = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*_*.*")}
     stems = ("a", "a_png", "deep/plain", "deep/turned")
     assert names == {
         stem + end for stem in stems for end in ("_mask.png", "_overlay.jpg", "_cutout.png")
@@ -174,7 +175,8 @@ def test_what_is_written_can_be_chosen(trained, tmp_path):
     prediction = segzoo.load(trained.weights).predict(path)
     kinds = ["alpha", "probability"]
     (files,) = predict_files(trained.weights, [path], tmp_path / "out", save=kinds)
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"0_alpha.png", "0_probability.npy"}
+    names = {path.name for path in (tmp_path / "out").glob("[!.]*")}
+    assert names == {"0_alpha.png", "0_probability.npy"}
     with Image.open(files["alpha"]) as alpha:
         assert alpha.mode == "L"
         assert np.abs(np.array(alpha) / 255 - prediction.alpha).max() < 0.003
@@ -193,15 +195,15 @@ def test_what_comes_before_a_bad_picture_is_written(trained, tmp_path):
         with pytest.raises(SegzooError, match="3.png is not a picture"):
             predict_files(trained.weights, paths, out, how=Inference(batch_size=batch_size))
         assert {path.name for path in out.glob("*_mask.png")} == {f"{n}_mask.png" for n in range(3)}
-        assert not list(out.glob(".*"))
+        assert not list(out.glob(".writing-*"))
 
 
 def test_a_place_that_cannot_be_written_is_named(trained, tmp_path):
     paths = write_figures(tmp_path / "in", 4)
-    (tmp_path / "out" / "2_mask.png").mkdir(parents=True)
-    with pytest.raises(SegzooError, match="cannot write .*2_mask.png"):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / FOLDER).write_text("a file where the record would be")
+    with pytest.raises(SegzooError, match=f"cannot write .*{FOLDER}"):
         predict_files(trained.weights, paths, tmp_path / "out")
-    assert (tmp_path / "out" / "1_cutout.png").is_file()
 
 
 def test_an_overlay_is_the_same_in_parts(segmenter, monkeypatch):
@@ -351,7 +353,7 @@ def test_what_is_no_file_is_said(trained, tmp_path, caplog):
     (given / "b.png").symlink_to(given / "nowhere.png")
     (given / "c.png").mkdir()
     assert len(predict_files(trained.weights, [given], tmp_path / "out", device="cpu")) == 1
-    assert f"left out: {given / 'b.png'} is no file" in caplog.text
+    assert f"left out: links to nothing ({given / 'b.png'})" in caplog.text
     assert "c.png" not in caplog.text
 
 

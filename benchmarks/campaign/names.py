@@ -23,7 +23,8 @@ def names(root: Path, folder: Path, count: int, chance: random.Random) -> dict[s
         suffix = chance.choice((".png", ".PNG", ".jpg"))  # Pictures are known by their content.
         path = given.joinpath(*parts, f"{chance.choice(pieces)}{suffix}")
         taken = path.exists() or any(parent.is_file() for parent in path.parents)
-        if taken or path.name.startswith("."):  # The latter is hidden.
+        hidden = any(part.startswith(".") for part in (*parts, path.name))
+        if taken or hidden:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(picture, path)

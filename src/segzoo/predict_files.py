@@ -1,6 +1,6 @@
 """Segmenting picture files: a mask, an overlay, a transparent cut-out and more for each."""
 
-import logging
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,25 +12,19 @@ from torch import Tensor
 
 from segzoo.ahead import in_order
 from segzoo.compose import Background, parse_background
-from segzoo.data.images import SUFFIXES, is_picture, read_image
+from segzoo.data.images import read_image
 from segzoo.errors import SegzooError
 from segzoo.inference import Inference, saved_kinds
 from segzoo.predict import AS_TRAINED, Prediction, Segmenter, has_background, load
+from segzoo.predict_inputs import collect
+from segzoo.predict_outputs import Job, check_targets, jobs_for, new_folder
+from segzoo.predict_record import Command, Record
 from segzoo.ranks import asked_for
 from segzoo.store import atomic
-
-log = logging.getLogger("segzoo")
+from segzoo.weights import read_info
 
 READERS = 2
 WRITERS = 2  # Each holds a whole prediction. Pillow compresses without Python's lock.
-ENDINGS = {
-    "mask": "_mask.png",
-    "overlay": "_overlay.jpg",
-    "cutout": "_cutout.png",
-    "alpha": "_alpha.png",
-    "probability": "_probability.npy",
-    "background": "_background.jpg",
-}
 
 Given = TypeVar("Given")
 
@@ -38,11 +32,12 @@ Given = TypeVar("Given")
 def predict_files(
     weights: str | Path,
     pictures: Sequence[Path],
-    out: Path,
+    out: Path | None = None,
     *,
     how: Inference = AS_TRAINED,
     save: str | Iterable[str] | None = None,
     background: str | None = None,
+    overwrite: bool = False,
     device: str = "auto",
     precision: str = "auto",
 ) -> list[dict[str, str]]:
@@ -54,49 +49,66 @@ def predict_files(
     ``NAME_alpha.png`` (8-bit grey, 255 = foreground) and ``NAME_probability.npy`` (float16
     K x H x W), and with a `background`, a colour or a picture file, ``NAME_background.jpg`` before
     it; each at the picture's own, upright size; folders below a given folder are kept.
+    Without `out` it is a new folder, ``runs/predict``, ``runs/predict-2`` and so on.
+
+    What `out` has already is replaced where the same command wrote it of the same picture, and
+    anything else with `overwrite` alone: else nothing is done. What an earlier command wrote is no
+    picture, and neither are the masks of a data set's folder.
+
     Pictures are read ahead and written behind the network. Ranks that `torchrun` started share
     them. Returns the paths written for each of this one's pictures. Raises SegzooError for a
-    missing or unreadable picture; what comes before it is written and stays.
+    missing or unreadable picture, what comes before it is written and stays, and for files that
+    are in the way.
     """
-    jobs = _outputs(_collect(pictures), out)
-    if not jobs:
-        raise SegzooError(
-            f"no pictures in {', '.join(map(str, pictures))}", f"readable: {_listed_suffixes()}"
-        )
-    ranks = asked_for()
-    jobs = jobs[ranks.rank :: ranks.count]
-    saved_kinds(save)  # A mistyped kind is told before the model is built.
-    behind = None if background is None else parse_background(background)
-    segmenter = load(weights, device=device, precision=precision)
-    info = segmenter.info
+    saved_kinds(save)  # A mistyped kind is told before anything is read.
+    found = collect(pictures)
+    info = read_info(weights)
     kinds = saved_kinds(save, alpha=info.target == "alpha", background=has_background(info))
+    behind = None if background is None else parse_background(background)
+    written_kinds = kinds if behind is None else (*kinds, "background")
+    command = Command.of(Path(weights), how, background)
+    ranks = asked_for()
 
-    def write(done: tuple[Path, Path, Tensor, Prediction]) -> dict[str, str]:
-        path, target, pixels_CHW, prediction = done
+    def planned(folder: Path) -> tuple[list[Job], Record]:
+        jobs, record = jobs_for(found, folder), Record(folder, ranks.rank)
+        check_targets(jobs, written_kinds, record, command, overwrite)
+        return jobs[ranks.rank :: ranks.count], record
+
+    plan = None if out is None else planned(out)
+    segmenter = load(weights, device=device, precision=precision)
+    jobs, record = plan or planned(new_folder())
+
+    def write(done: tuple[Job, Tensor, Prediction]) -> dict[str, str]:
+        job, pixels_CHW, prediction = done
         image = Image.fromarray(pixels_CHW.permute(1, 2, 0).numpy())
-        files = _write(prediction, image, target, kinds, behind)
-        return {"picture": str(path), **{kind: str(file) for kind, file in files.items()}}
+        made = _made(prediction, image, behind)
+        files = {kind: job.file(kind) for kind in written_kinds}
+        for kind, file in files.items():
+            with atomic(file) as temporary:
+                made[kind](temporary)
+                record.note(file, temporary, job.picture, command)
+        return {"picture": str(job.picture), **{kind: str(file) for kind, file in files.items()}}
 
     with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(WRITERS) as writers:
         read = in_order(readers, _read, jobs, ahead=how.pictures_at_once)
         return list(in_order(writers, write, _predicted(segmenter, read, how), ahead=1))
 
 
-def _read(job: tuple[Path, Path]) -> tuple[Path, Path, Tensor]:
-    return (*job, read_image(job[0]))
+def _read(job: Job) -> tuple[Job, Tensor]:
+    return job, read_image(job.picture)
 
 
 def _predicted(
-    segmenter: Segmenter, read: Iterable[tuple[Path, Path, Tensor]], how: Inference
-) -> Iterator[tuple[Path, Path, Tensor, Prediction]]:
+    segmenter: Segmenter, read: Iterable[tuple[Job, Tensor]], how: Inference
+) -> Iterator[tuple[Job, Tensor, Prediction]]:
     for batch in _batches(read, how.pictures_at_once):
-        predictions = segmenter.predictions([pixels_CHW for _, _, pixels_CHW in batch], how)
-        for path, target, pixels_CHW in batch:
+        predictions = segmenter.predictions([pixels_CHW for _, pixels_CHW in batch], how)
+        for job, pixels_CHW in batch:
             try:
                 prediction = next(predictions)
             except SegzooError as error:
-                raise SegzooError(f"{path}: {error.message}", error.hint) from error
-            yield path, target, pixels_CHW, prediction
+                raise SegzooError(f"{job.picture}: {error.message}", error.hint) from error
+            yield job, pixels_CHW, prediction
 
 
 def _batches(items: Iterable[Given], size: int) -> Iterator[list[Given]]:
@@ -116,71 +128,25 @@ def _batches(items: Iterable[Given], size: int) -> Iterator[list[Given]]:
         yield batch
 
 
-def _collect(pictures: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Return (file, its path relative to what was given) for every picture, once each."""
-    found: dict[Path, Path] = {}
-    for given in pictures:
-        if given.is_dir():
-            for path in sorted(given.rglob("*")):
-                if not is_picture(path):
-                    continue
-                if path.is_file():
-                    found.setdefault(path, path.relative_to(given))
-                elif not path.is_dir():
-                    log.warning("left out: %s is no file, or a link to none", path)
-        elif given.is_file():
-            found.setdefault(given, Path(given.name))
-        else:
-            raise SegzooError(f"{given}: no such picture or folder")
-    return list(found.items())
-
-
-def _outputs(found: Iterable[tuple[Path, Path]], out: Path) -> list[tuple[Path, Path]]:
-    """Return (file, output path without ending), keeping a.jpg and a.png apart."""
-    jobs: list[tuple[Path, Path]] = []
-    taken: set[Path] = set()
-    for path, relative in found:
-        target = out / relative.with_suffix("")
-        number = 1
-        if target in taken:
-            target = out / relative.with_name(relative.name.replace(".", "_"))
-        while target in taken:
-            number += 1
-            target = target.with_name(f"{relative.stem}-{number}")
-        taken.add(target)
-        jobs.append((path, target))
-    return jobs
-
-
-def _write(
-    prediction: Prediction,
-    image: Image.Image,
-    target: Path,
-    kinds: Iterable[str],
-    behind: Background | None,
-) -> dict[str, Path]:
-    """Write what `kinds` names beside `target`, one after another; returns the paths."""
-    make: dict[str, Callable[[], Image.Image]] = {
+def _made(
+    prediction: Prediction, image: Image.Image, behind: Background | None
+) -> dict[str, Callable[[Path], None]]:
+    """Return what makes each kind of output, when it is called, and saves it to a path."""
+    pictures: dict[str, Callable[[], Image.Image]] = {
         "mask": prediction.mask_image,
         "overlay": lambda: prediction.overlay(image),
         "cutout": lambda: prediction.cutout(image),
         "alpha": prediction.alpha_image,
     }
     if behind is not None:
-        make["background"] = lambda: prediction.before(image, behind)
-        kinds = (*kinds, "background")
-    files: dict[str, Path] = {}
-    for kind in kinds:
-        files[kind] = target.with_name(target.name + ENDINGS[kind])
-        with atomic(files[kind]) as temporary:
-            if kind == "probability":
-                np.save(temporary, prediction.probability_KHW.half().numpy())
-            else:
-                is_jpeg = temporary.suffix == ".jpg"
-                how: dict[str, Any] = {"quality": 92} if is_jpeg else {"compress_level": 3}
-                make[kind]().save(temporary, **how)
-    return files
+        pictures["background"] = lambda: prediction.before(image, behind)
+    savers = {kind: functools.partial(_save, make) for kind, make in pictures.items()}
+    return {
+        **savers,
+        "probability": lambda path: np.save(path, prediction.probability_KHW.half().numpy()),
+    }
 
 
-def _listed_suffixes() -> str:
-    return ", ".join(sorted(SUFFIXES))
+def _save(make: Callable[[], Image.Image], path: Path) -> None:
+    how: dict[str, Any] = {"quality": 92} if path.suffix == ".jpg" else {"compress_level": 3}
+    make().save(path, **how)

@@ -119,7 +119,21 @@ def evaluate_command(
 def predict_command(
     weights: Weights,
     pictures: Annotated[list[Path], typer.Argument(help="pictures, or folders of pictures")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="folder to write to")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="folder to write to; default: a new one, runs/predict, runs/predict-2, ...",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="replace files that this command did not write of the same pictures, too",
+        ),
+    ] = False,
     save: Annotated[
         str | None,
         typer.Option(
@@ -166,12 +180,18 @@ def predict_command(
             how=how,
             save=save,
             background=background,
+            overwrite=overwrite,
             device=device,
             precision=precision,
         )
     if json:
         print_json(written)
         return
+    if out is None:
+        from segzoo.predict_outputs import DEFAULT
+
+        files = [path for files in written for kind, path in files.items() if kind != "picture"]
+        out = Path(*Path(files[0]).parts[: len(DEFAULT.parts)]) if files else DEFAULT
     print(f"{len(written)} pictures segmented into {out}")
 
 
