@@ -10,11 +10,13 @@ from helpers import run_here
 from PIL import Image, ImageEnhance
 
 from segzoo.config import RunConfig
+from segzoo.data.alike import fingerprint
+from segzoo.data.checking import check
 from segzoo.data.opening import DataSource
 from segzoo.data.sample import Sample
 from segzoo.data.standin import shapes
-from segzoo.data.survey import check, fingerprint, survey
-from segzoo.errors import SegzooError
+from segzoo.data.survey import survey
+from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.preview import draw_preview
 from segzoo.train.fit import open_splits
 
@@ -116,6 +118,15 @@ def test_what_a_data_set_says_of_itself_is_said_alike_by_training_check_and_stat
     assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == said
 
 
+def only_train(monkeypatch, opened, dataset):
+    def split(name):
+        if name != "train":
+            raise MissingSplitError(f"no {name}")
+        return dataset
+
+    monkeypatch.setattr(opened, "split", split)
+
+
 class Faulty:
     classes, palette, target, ignore_index = ("a", "b"), (), "labels", 255
 
@@ -138,7 +149,7 @@ class Faulty:
 @pytest.mark.parametrize("keys", [True, False])
 def test_what_a_data_set_raises_is_a_problem(split_root, monkeypatch, keys):
     opened = source(split_root)
-    monkeypatch.setattr(opened, "splits", lambda names: {"train": Faulty(keys)})
+    only_train(monkeypatch, opened, Faulty(keys))
     found = list(check(opened))
     assert [(p.kind, p.key) for p in found[:3]] == [
         ("broken", "one" if keys else "#0"),
@@ -159,9 +170,9 @@ class Channels(Faulty):
 
 def test_a_picture_of_other_channels_is_a_problem(split_root, monkeypatch):
     opened = source(split_root)
-    monkeypatch.setattr(opened, "splits", lambda names: {"train": Channels(keys=False)})
+    only_train(monkeypatch, opened, Channels(keys=False))
     assert next((p.kind, p.key) for p in check(opened)) == ("mislabelled", "k2")
-    with pytest.raises(SegzooError, match="`k2`: 4 channels, the first picture .* has 3"):
+    with pytest.raises(SegzooError, match="`k2` has 4 channels, the first picture .*`k0`, has 3"):
         survey(opened)
 
 
@@ -175,7 +186,7 @@ class FaultyStream:
 
 def test_a_stream_that_raises_ends_there(split_root, monkeypatch):
     opened = source(split_root)
-    monkeypatch.setattr(opened, "splits", lambda names: {"train": FaultyStream()})
+    only_train(monkeypatch, opened, FaultyStream())
     assert next((p.kind, p.key) for p in check(opened)) == ("broken", "#1")
 
 

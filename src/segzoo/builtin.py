@@ -56,6 +56,11 @@ class FolderOptions:
     val: float = option(
         0.2, "share of train carved out (seeded) where there is no val", minimum=0, maximum=0.9
     )
+    group: str | None = option(
+        None,
+        "pattern of names that belong together (a film, a patient) when val is carved: {group}_*, "
+        "{group}/*, or a regular expression with brackets",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from PIL import Image
 
 import segzoo
 from segzoo.data.batches import Batches
+from segzoo.data.checking import check
 from segzoo.data.opening import DataSource
-from segzoo.data.survey import check
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.testing import DatasetConformance
 from segzoo_webdataset.dataset import build_webdataset, write_sample

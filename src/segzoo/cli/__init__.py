@@ -164,7 +164,7 @@ def _print_error(error: SegzooError) -> None:
 
 def _set_up_logging() -> None:
     """Print segzoo's notices on stderr, warnings marked, whatever the root logger does."""
-    handler = logging.StreamHandler()
+    handler = _NoticeHandler()
     handler.setFormatter(_NoticeFormatter())
     log = logging.getLogger("segzoo")
     log.handlers[:] = [handler]
@@ -178,6 +178,14 @@ def _set_up_logging() -> None:
     if os.environ.get("RANK", "0") != "0":  # The first one speaks for all, but for errors.
         log.setLevel(logging.ERROR)
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
+class _NoticeHandler(logging.StreamHandler[Any]):
+    """Writes to what stderr is by then: above a line of progress, where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.setStream(sys.stderr)
+        super().emit(record)
 
 
 class _NoticeFormatter(logging.Formatter):

@@ -13,6 +13,7 @@ from segzoo.cli.training import parse_pairs
 from segzoo.config import RunConfig, parse_size
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.options import option_infos
+from segzoo.progress import waiting
 
 FAILED = 1
 
@@ -34,10 +35,11 @@ def stats_command(
     json: AsJson = False,
 ) -> None:
     """Count pictures, sizes, the classes' shares, mean and std of every split."""
-    source = _open(name, root, o, sample)
-    from segzoo.data.survey import survey
+    with waiting("starting") as shown:
+        source = _open(name, root, o, sample)
+        from segzoo.data.survey import survey
 
-    stats = survey(source)
+        stats = survey(source, shown)
     if json:
         print_json({split: dataclasses.asdict(record) for split, record in stats.items()})
         return
@@ -69,24 +71,56 @@ def check_command(
     root: Root = None,
     o: Options = [],  # noqa: B006
     sample: Stand = False,
+    size: Annotated[
+        str | None, typer.Option(help="also look for classes lost at this size of a training")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="list every pair that looks alike")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="exit 1 on suspicions too")] = False,
     json: AsJson = False,
 ) -> None:
-    """Find broken, mislabelled, duplicated and leaking pictures; exit 1 where there are any."""
-    source = _open(name, root, o, sample)
-    from segzoo.data.survey import NOTICE, check
+    """Find broken, mislabelled, leaking pictures and suspicious masks.
 
-    problems = list(check(source))
+    Exits with 1 where there is a problem, which a training would stop at, or a leak from one split
+    into another. Suspicions, such as a mask that fits its picture better mirrored, are listed.
+    """
+    pixels = parse_size(size) if size else None
+    with waiting("starting") as shown:
+        source = _open(name, root, o, sample)
+        from segzoo.data.checking import GROUPS, PROBLEM, SUSPICION, check
+
+        found = list(check(source, size=pixels, shown=shown))
+    if json or every:
+        found = [each for finding in found for each in finding.pairs or (finding,)]
     if json:
-        print_json([dataclasses.asdict(problem) for problem in problems])
-    elif problems:
-        rows = [(p.kind, p.split, p.key, p.text) for p in problems]
-        print_table(("problem", "split", "picture", "what it is"), rows)
-        counts = Counter(problem.kind for problem in problems)
-        print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
+        print_json([_record(finding) for finding in found])
     else:
-        print("nothing wrong was found")
-    if any(problem.kind != NOTICE for problem in problems):
+        _print_findings([finding for finding in found if finding.kind != GROUPS])
+        for finding in found:
+            if finding.kind == GROUPS:
+                print(finding.text)
+    if any(f.grade == PROBLEM or (strict and f.grade == SUSPICION) for f in found):
         raise typer.Exit(FAILED)
+
+
+def _record(finding: Any) -> dict[str, str]:
+    names = ("grade", "kind", "split", "key", "text", "hint")
+    return {name: getattr(finding, name) for name in names}
+
+
+def _print_findings(found: list[Any]) -> None:
+    if not found:
+        print("nothing wrong was found")
+        return
+    hints: set[str] = set()
+    rows = []
+    for finding in found:
+        hint = finding.hint if finding.hint not in hints else ""  # Each is said once.
+        hints.add(hint)
+        text = f"{finding.text}\n{hint}" if hint else finding.text
+        rows.append((finding.grade, finding.kind, finding.split, finding.key, text))
+    print_table(("grade", "kind", "split", "picture", "what it is"), rows)
+    counts = Counter(finding.kind for finding in found)
+    print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
 
 
 @app.command("preview")

@@ -23,7 +23,7 @@ from torch.utils.data._utils import signal_handling
 
 from segzoo.ahead import in_order
 from segzoo.data.cache import Indices, MemoryCache, SampleCache, open_cache
-from segzoo.data.reading import Read, Samples, Stream, mixed
+from segzoo.data.reading import ALIKE, Read, Samples, Stream, mixed, other_channels
 from segzoo.data.sample import Batch, DataInfo, Sample
 from segzoo.data.spawning import first_then_rest, leave_if_imported_again
 from segzoo.errors import SegzooError
@@ -32,7 +32,6 @@ from segzoo.ranks import ALONE, Ranks
 log = logging.getLogger("segzoo")
 
 BATCHES_AHEAD = 2
-ALIKE = "all pictures of a data set have the same channels"
 
 
 class _Loaded(NamedTuple):
@@ -311,11 +310,8 @@ class Batches:
 
     def _check_channels(self, images_BCHW: torch.Tensor, key: str) -> None:
         if images_BCHW.shape[1] != self.channels:
-            raise SegzooError(
-                f"`{key}` has {images_BCHW.shape[1]} channels, the first picture of its split, "
-                f"`{self.first.keys[0]}`, has {self.channels}",
-                ALIKE,
-            )
+            count = images_BCHW.shape[1]
+            raise other_channels(key, count, self.first.keys[0], self.channels)
 
     def _note(self, faults: list[SegzooError]) -> None:
         for fault in faults:

@@ -24,7 +24,7 @@ from segzoo.data.labels import MOST_SCANNED, LabelMap, find_labels, parse_classe
 from segzoo.data.merging import class_names, merge_classes, merge_objects
 from segzoo.data.pairs import ListedPairs, Pairs
 from segzoo.data.sample import Sample
-from segzoo.data.splits import carve
+from segzoo.data.splits import carve_by_pattern
 from segzoo.errors import MissingSplitError, SegzooError
 
 log = logging.getLogger("segzoo")
@@ -32,6 +32,9 @@ log = logging.getLogger("segzoo")
 
 class FolderDataset(Dataset[Sample]):
     """Pairs of image and mask files; `notices` say what is left out and what is doubtful."""
+
+    carved = False
+    """Whether `val` is a share of `train`, and not the user's own."""
 
     def __init__(
         self,
@@ -142,7 +145,9 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
         if conventions.said:
             log.info("folder: %s", conventions.said)
     notices = _notices(layout, labels, conventions)
-    return FolderDataset(chosen, options, labels, notices, conventions)
+    data = FolderDataset(chosen, options, labels, notices, conventions)
+    data.carved = _is_carved(layout.pairs)
+    return data
 
 
 def _conventions(every: dict[str, Pairs], options: FolderOptions) -> Conventions:
@@ -186,12 +191,18 @@ def _choose(every: dict[str, Pairs], split: str, options: FolderOptions) -> Pair
     if split in every and (split != "train" or "val" in every):
         return every[split]
     keys: list[str] = []
-    if "train" in every and "val" not in every:
-        train, val = carve(every["train"].keys, options.val)
+    if _is_carved(every):
+        train, val, said = carve_by_pattern(every["train"].keys, options.val, options.group)
         keys = {"train": train, "val": val, "test": []}[split]
+        if split == "train" and val:
+            log.info("folder: %s", said)
     if not keys:
         raise MissingSplitError(f"data set `folder` has no `{split}` split")
     return every["train"].chosen(set(keys))
+
+
+def _is_carved(every: dict[str, Pairs]) -> bool:
+    return "train" in every and "val" not in every
 
 
 def _some_masks(every: dict[str, Pairs]) -> list[tuple[Pairs, list[Path]]]:

@@ -69,6 +69,16 @@ def notices(datasets: Iterable[Any]) -> list[str]:
     return list(dict.fromkeys(said))
 
 
+def unlike(entry: Entry, split: str, info: DataInfo, trained: DataInfo) -> SegzooError | None:
+    """Return what is wrong with a split whose classes are not those of the training."""
+    if info.classes == trained.classes:
+        return None
+    return SegzooError(
+        f"{entry.owner}: the classes of `{split}` are {info.classes}, those of the training "
+        f"{trained.classes}"
+    )
+
+
 def joined(datasets: Sequence[Any]) -> Any:
     """Return several built splits as one, in order."""
     if len(datasets) == 1:

@@ -21,6 +21,7 @@ from segzoo.errors import SegzooError
 from segzoo.isolation import one_line
 from segzoo.randomness import OwnRandom, kept_random, seed_random
 
+ALIKE = "all pictures of a data set have the same channels"
 _END: Any = object()
 
 
@@ -48,6 +49,14 @@ def naming(info: DataInfo, index: int) -> Iterator[None]:
             f"(in {Path(last.filename).name}, line {last.lineno})",
             "`segzoo data check` looks at every sample; correct the file, or the data set's code",
         ) from error
+
+
+def other_channels(key: str, count: int, first: str, usual: int) -> SegzooError:
+    """Return the error for a sample with other channels than the first one of its split."""
+    return SegzooError(
+        f"`{key}` has {count} channels, the first picture of its split, `{first}`, has {usual}",
+        ALIKE,
+    )
 
 
 class Samples(Dataset[Any]):

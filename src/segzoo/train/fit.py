@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from segzoo.config import RunConfig, make_config, with_typed_options
 from segzoo.data.batches import Batches, deaths_told
 from segzoo.data.fingerprint import fingerprint
-from segzoo.data.opening import DataSource, notices
+from segzoo.data.opening import DataSource, notices, unlike
 from segzoo.data.opening import joined as one_after_another
 from segzoo.data.preflight import look
 from segzoo.data.sample import DataInfo
@@ -301,12 +301,8 @@ def open_splits(config: RunConfig) -> tuple[Any, dict[str, Any], DataInfo]:
         log.warning("%s", text)
     info = source.info(next(iter(train.values())))
     for split, data in evals.items():
-        other = source.info(data)
-        if other.classes != info.classes:
-            raise SegzooError(
-                f"{source.entry.owner}: the classes of `{split}` are {other.classes}, those of the "
-                f"training {info.classes}"
-            )
+        if error := unlike(source.entry, split, source.info(data), info):
+            raise error
     return one_after_another(list(train.values())), evals, info
 
 
