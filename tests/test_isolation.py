@@ -349,7 +349,7 @@ def test_an_object_that_is_no_observer_is_refused_before_anything_is_written(hk_
     out = tmp_path / "run"
     for observer, text in ((Misspelt(), "did you mean `segzoo_epoch_end`"), (Wrong(), "a default")):
         with pytest.raises(SegzooError, match=rf"{type(observer).__name__} \(observers\[0\]\).*"):
-            fit(data="hk", root=str(hk_root), out=str(out), observers=[observer])
+            fit(model="unet", data="hk", root=hk_root, out=out, observers=[observer])
         with pytest.raises(SegzooError, match=text):
-            fit(data="hk", root=str(hk_root), out=str(out), observers=[observer])
+            fit(model="unet", data="hk", root=hk_root, out=out, observers=[observer])
     assert not out.exists()

@@ -34,6 +34,7 @@ COMMANDS = {
     "doctor": "segzoo.cli.checking:doctor_command",
     "matrix": "segzoo.cli.checking:matrix_command",
     "data": "segzoo.cli.data:app",
+    "cache": "segzoo.cli.cache:cache_command",
     "new": "segzoo.cli.authoring:new_command",
 }
 """The core's commands, and where their functions are."""
