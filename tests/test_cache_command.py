@@ -107,7 +107,8 @@ def test_what_is_being_written_stays(cache):
     (file,) = fill(cache, "portraits/.making-abc/1.png")
     freed, left = cleaning.clear()
     assert (freed, [entry.path for entry in left]) == (0, [str(file.parent)])
-    os.utime(file.parent, (time.time() - 7200,) * 2)
+    long_ago = time.time() - 7200
+    os.utime(file.parent, (long_ago, long_ago))
     assert cleaning.clear()[1] == []
     assert not file.exists()
 

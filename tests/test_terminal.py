@@ -102,6 +102,18 @@ def test_the_list_gives_its_width_to_names_and_summaries(monkeypatch, capsys, in
     assert not any("segzoo/ce" in line for line in lines)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_notices_and_errors_are_broken_between_words(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    words = "train 56, val 14; " * 12
+    text = printing.fitted(f"note: {words}\n  /a/very/long/path{'/more' * 20}", Terminal())
+    *lines, path = text.split("\n")
+    assert max(map(len, lines)) <= width
+    assert " ".join(text.split()) == " ".join(f"note: {words} {path}".split())
+    assert path.startswith("  /a/very")
+    assert printing.fitted(words, io.StringIO()) == words
+
+
 def test_in_a_pipe_the_list_has_a_line_a_part(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     (line,) = (x for x in run_here("list").stdout.splitlines() if "segzoo-unet/unet" in x)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from segzoo.cli.console import LightCommand, LightGroup, announce_if_slow, end_announcing
+from segzoo.cli.console import LightCommand, LightGroup, announce_if_slow, end_announcing, fitted
 from segzoo.errors import SegzooError, StoppedError
 from segzoo.packages import core_version
 
@@ -158,9 +158,9 @@ def _print_error(error: SegzooError) -> None:
         import traceback
 
         traceback.print_exception(error)
-    print(f"error: {error.message}", file=sys.stderr)
+    print(fitted(f"error: {error.message}", sys.stderr), file=sys.stderr)
     for line in error.hint.splitlines():
-        print(f"  {line}", file=sys.stderr)
+        print(fitted(f"  {line}", sys.stderr), file=sys.stderr)
 
 
 def _set_up_logging() -> None:
@@ -192,4 +192,4 @@ class _NoticeHandler(logging.StreamHandler[Any]):
 class _NoticeFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         mark = "warning: " if record.levelno >= logging.WARNING else "note: "
-        return mark + super().format(record)
+        return fitted(mark + super().format(record), sys.stderr)

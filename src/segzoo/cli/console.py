@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 import threading
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -84,6 +86,20 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
     for row in cells:
         table.add_row(*row)
     make_console().print(table)
+
+
+def fitted(text: str, stream: Any) -> str:
+    """Return a text whose lines are broken between words for a stream that is a terminal."""
+    if not stream.isatty():
+        return text
+    width = max(shutil.get_terminal_size().columns, 20)
+    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    lines = []
+    for line in text.split("\n"):
+        wrapper.initial_indent = line[: len(line) - len(line.lstrip())]
+        wrapper.subsequent_indent = wrapper.initial_indent + "  "
+        lines.append(wrapper.fill(line.lstrip()))
+    return "\n".join(lines)
 
 
 def _whole(cell: str) -> bool:

@@ -78,7 +78,7 @@ class Screen:
         record = run.history[-1]
         recent = [epoch["seconds"] for epoch in run.history[-3:]]
         left = (run.config.epochs - run.epoch) * sum(recent) / len(recent)
-        parts = [f"{split} {_scores(scores)}" for split, scores in metrics.items()]
+        parts = [f"{split}{NO_BREAK}{_scores(scores)}" for split, scores in metrics.items()]
         best = f"{NO_BREAK}*" if run.best_epoch == run.epoch else ""
         epoch = f"epoch {run.epoch:>3}/{run.config.epochs}".replace(" ", NO_BREAK)
         self._line(
