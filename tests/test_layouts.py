@@ -406,6 +406,23 @@ def test_annotations_that_are_no_pictures_are_named(tmp_path, form):
         build(tmp_path)
 
 
+def test_annotations_in_a_folder_for_masks_are_named(tmp_path):
+    touch(tmp_path, "images/train/{n}.jpg", 3)
+    for n in range(3):
+        path = tmp_path / "labels" / "train" / f"{n}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("0 0.1 0.1 0.6 0.1 0.6 0.6\n")
+    with pytest.raises(SegzooError, match=r"images/train has 3 pictures.*: 3 files of YOLO"):
+        build(tmp_path)
+
+
+def test_array_masks_that_are_used_are_not_left_out(tmp_path):
+    both(tmp_path, "images/{n}.png", "masks/{n}.npy", 3)
+    assert build(tmp_path).notices == ()
+    touch(tmp_path, "images/{n}.npy", 3)
+    assert "3 .npy (images/0.npy, ...)" in build(tmp_path).notices[0]
+
+
 def test_links_to_folders_are_data(tmp_path):
     both(tmp_path / "disk", "images/a/{n}.png", "masks/a/{n}.png", 3)
     root = tmp_path / "set"

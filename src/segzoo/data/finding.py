@@ -11,7 +11,7 @@ import numpy as np
 
 from segzoo.data.folder_names import Kind, meaning
 from segzoo.data.index import Index
-from segzoo.data.layout import Found, Group, add_files, find_pairs, group_files, without_masks
+from segzoo.data.layout import Found, Group, WithoutMasks, add_files, find_pairs, group_files, without_masks
 from segzoo.data.leftovers import annotations, left_out, way_out
 from segzoo.data.listing import Listing, ending, is_hidden, walk
 from segzoo.data.names import Names
@@ -73,7 +73,10 @@ def find_layout(root: Path, where: Where) -> Layout:
 def _by_folder_names(root: Path, where: Where, index: Index) -> Layout:
     listing = walk(root, watch=index.watch)
     groups = group_files(listing)
-    found = find_pairs(root, groups, where.suffix)
+    try:
+        found = find_pairs(root, groups, where.suffix)
+    except WithoutMasks as error:
+        raise _with_annotations(root, listing, error) from None
     if not found.pairs:
         raise _nothing(root, listing, groups)
     unused = [group for group in groups if not any(group is used for used in found.used)]
@@ -194,19 +197,26 @@ def _lone(every: dict[str, Pairs]) -> list[str]:
     return notices
 
 
-def _nothing(root: Path, listing: Listing, groups: list[Group]) -> SegzooError:
+def _with_annotations(root: Path, listing: Listing, error: SegzooError) -> SegzooError:
+    """Add to an error which annotations are there that are not read, and how masks come of them."""
     by_ending: dict[str, list[str]] = {}
     for path in listing.paths():
         by_ending.setdefault(ending(path), []).append(path)
-    forms = annotations(root, by_ending)
-    if forms:
-        found = "; ".join(
-            f"{len(paths)} files of {form.name}, such as {paths[0]}" for form, paths in forms
-        )
-        return SegzooError(
-            f"no pairs of images and masks in {root}, but annotations that are not read: {found}",
-            f"{way_out(forms)}; then {USUAL}",
-        )
+    if not (forms := annotations(root, by_ending)):
+        return error
+    found = "; ".join(
+        f"{len(paths)} files of {form.name}, such as {paths[0]}" for form, paths in forms
+    )
+    return SegzooError(
+        f"{error.message}, but annotations that are not read: {found}",
+        f"{way_out(forms)}; then {USUAL}",
+    )
+
+
+def _nothing(root: Path, listing: Listing, groups: list[Group]) -> SegzooError:
+    plain = SegzooError(f"no pairs of images and masks in {root}")
+    if (told := _with_annotations(root, listing, plain)) is not plain:
+        return told
     images = next((group for group in groups if group.kind == "images" and group.files), None)
     masks = next((group for group in groups if group.kind == "masks"), None)
     if images and masks:

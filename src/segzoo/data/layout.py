@@ -59,7 +59,7 @@ def group_files(listing: Listing) -> list[Group]:
     groups = []
     for (split, _), members in places.items():
         first = members[0][1]
-        filled = [m for m in members if _readable(first.kind, listing.files[m[0]])]
+        filled = [m for m in members if any(_readable(first.kind, listing.files[m[0]]))]
         members = filled or members
         group = Group(split, first.kind, first.rank, folder=_common(f for f, _ in members))
         shared = len(shared_start([place.lead for _, place in members]))
@@ -92,14 +92,18 @@ def add_files(group: Group, folder: str, names: Iterable[str], inside: tuple[str
         group.files[key] = dot + last if group.base is not None else folder + name
 
 
-def _readable(kind: Kind | None, names: Iterable[str]) -> list[str]:
+def _readable(kind: Kind | None, names: Iterable[str]) -> Iterator[str]:
     readable = MASK_FILES if kind == "masks" else SUFFIXES
-    return [name for name in names if ending(name) in readable]
+    return (name for name in names if ending(name) in readable)
 
 
 def _common(folders: Iterable[str]) -> str:
     """Return the folder that all folders lie in."""
     return "/".join(shared_start([folder.split("/")[:-1] for folder in folders]))
+
+
+class WithoutMasks(SegzooError):
+    """A split has pictures, of which none has a mask."""
 
 
 @dataclass
@@ -242,7 +246,7 @@ def _refuse_fruitless(root: Path, own: list[Group], every: list[Group]) -> None:
     for images in (group for group in own if group.kind != "masks"):
         if not images.files or (masks is None and images.split != "val"):
             continue
-        raise SegzooError(
+        raise WithoutMasks(
             without_masks(root, images, masks),
             (
                 masks

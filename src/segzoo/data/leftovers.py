@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segzoo.data.formats import UNREAD_SUFFIXES
-from segzoo.data.images import SUFFIXES
+from segzoo.data.folder_names import place_of
+from segzoo.data.images import MASK_FILES, SUFFIXES
 from segzoo.data.layout import Group
 from segzoo.data.listing import Listing, ending
 
@@ -68,10 +69,13 @@ def left_out(
         if group.files
     ]
     others: dict[str, list[str]] = defaultdict(list)
-    for path in listing.paths():
-        last = ending(path)
-        if last not in SUFFIXES and path not in known:
-            others[last].append(path)
+    for folder, names in listing.files.items():
+        masks = place_of(folder).kind == "masks"
+        for name in names:
+            last = ending(name)
+            grouped = last in (MASK_FILES if masks else SUFFIXES)
+            if not grouped and folder + name not in known:
+                others[last].append(folder + name)
     unread = {last: paths for last, paths in others.items() if last in UNREAD_SUFFIXES}
     parts += [
         f"{_counted(paths, last)}: {UNREAD_SUFFIXES[last]}s, which are not read"

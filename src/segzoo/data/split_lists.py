@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from segzoo.data.folder_names import SPLITS
-from segzoo.data.listing import Listing
+from segzoo.data.listing import Listing, ending
 from segzoo.data.pairs import Pairs
 from segzoo.errors import SegzooError, listed
 
@@ -60,13 +60,13 @@ def find_lists(listing: Listing, where: str) -> Lists:
 
 
 def _split_of(name: str) -> str:
-    path = PurePosixPath(name.casefold())
-    if path.suffix not in ENDINGS:
+    if (last := ending(name)) not in ENDINGS:
         return ""
+    stem = name.casefold().removesuffix(last)
     for split, words in SPLITS.items():
-        if path.stem in words:
+        if stem in words:
             return split
-    return ALL_TRAIN if path.stem in (ALL_TRAIN, "train_val") else ""
+    return ALL_TRAIN if stem in (ALL_TRAIN, "train_val") else ""
 
 
 def _likeliest(root: Path, folders: dict[str, dict[str, str]]) -> str:
