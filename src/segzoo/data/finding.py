@@ -11,7 +11,15 @@ import numpy as np
 
 from segzoo.data.folder_names import Kind, meaning
 from segzoo.data.index import Index
-from segzoo.data.layout import Found, Group, WithoutMasks, add_files, find_pairs, group_files, without_masks
+from segzoo.data.layout import (
+    Found,
+    Group,
+    WithoutMasks,
+    add_files,
+    find_pairs,
+    group_files,
+    without_masks,
+)
 from segzoo.data.leftovers import annotations, left_out, way_out
 from segzoo.data.listing import Listing, ending, is_hidden, walk
 from segzoo.data.names import Names

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from segzoo.data.formats import UNREAD_SUFFIXES
 from segzoo.data.folder_names import place_of
+from segzoo.data.formats import UNREAD_SUFFIXES
 from segzoo.data.images import MASK_FILES, SUFFIXES
 from segzoo.data.layout import Group
 from segzoo.data.listing import Listing, ending
