@@ -14,7 +14,7 @@ from segzoo.data.index import Index
 from segzoo.data.layout import (
     Found,
     Group,
-    WithoutMasks,
+    NoMasksError,
     add_files,
     find_pairs,
     group_files,
@@ -83,7 +83,7 @@ def _by_folder_names(root: Path, where: Where, index: Index) -> Layout:
     groups = group_files(listing)
     try:
         found = find_pairs(root, groups, where.suffix)
-    except WithoutMasks as error:
+    except NoMasksError as error:
         raise _with_annotations(root, listing, error) from None
     if not found.pairs:
         raise _nothing(root, listing, groups)

@@ -102,7 +102,7 @@ def _common(folders: Iterable[str]) -> str:
     return "/".join(shared_start([folder.split("/")[:-1] for folder in folders]))
 
 
-class WithoutMasks(SegzooError):
+class NoMasksError(SegzooError):
     """A split has pictures, of which none has a mask."""
 
 
@@ -246,7 +246,7 @@ def _refuse_fruitless(root: Path, own: list[Group], every: list[Group]) -> None:
     for images in (group for group in own if group.kind != "masks"):
         if not images.files or (masks is None and images.split != "val"):
             continue
-        raise WithoutMasks(
+        raise NoMasksError(
             without_masks(root, images, masks),
             (
                 masks
