@@ -175,20 +175,20 @@ def test_what_255_was_in_training_is_an_option_of_the_run(tmp_path):
     write(tmp_path / "two", LAYOUTS["two folders"], masks=binary)
     two = build(tmp_path / "two", classes="a,b")
     assert "255 is read as the class `b`" in two.notices[0]
-    assert two.resolved_options == {"ignore": -1}
+    assert two.resolved_options == {"ignore": "nothing"}
     write(
         tmp_path / "void",
         LAYOUTS["two folders"],
         masks=lambda m: m.point(lambda v: (0, 1, 255)[v % 3]),
     )
     void = build(tmp_path / "void", classes="a,b")
-    assert void.resolved_options == {"ignore": 255}
+    assert void.resolved_options == {"ignore": "255"}
     # And as options they say how the other's masks are read.
     again = build(tmp_path / "two", classes="a,b", ignore=255)
     assert set(again[0].target.unique().tolist()) <= {0, 255}
     with pytest.raises(SegzooError, match=r"label 255 with 2 classes \(0\.\.1\)\n.*-O ignore=255"):
-        build(tmp_path / "void", classes="a,b", ignore=-1)
-    sure = build(tmp_path / "two", classes="a,b", ignore=-1)
+        build(tmp_path / "void", classes="a,b", ignore="nothing")
+    sure = build(tmp_path / "two", classes="a,b", ignore="nothing")
     assert sure[0].target.unique().tolist() == [0, 1]
     assert sure.notices == ()
 

@@ -36,10 +36,27 @@ class FolderOptions:
         "text files of the pictures of train, val and test: auto, none, or the folder they are in",
     )
     classes: str | None = option(
-        None, "class names by id, comma separated, or a text file with one a line"
+        None, "class names by id, comma separated, or a file: names, ids or colours in lines"
     )
-    ignore: int | None = option(
-        None, "mask value that is neither trained on nor scored; -1: none, 255 too is a class"
+    ignore: str | None = option(
+        None,
+        "mask values that are neither trained on nor scored: 255, -1, `0,255`; nothing: every "
+        "value is a class, 255 too",
+        older={-1: "nothing"},
+    )
+    colours: Literal["exact", "nearest", "ignore"] = option(
+        "exact", "colours that the file of classes lacks: refused, the nearest class's, or ignored"
+    )
+    tolerance: float | None = option(
+        None,
+        "distance of red, green, blue within which a colour is the nearest class's (default 96 for "
+        "nearest, 0 for ignore)",
+        minimum=0,
+        maximum=442,
+    )
+    palette: str | None = option(
+        None,
+        "what indices of palette masks show, as 0:#000000,1:#ff0000; index: whatever they show",
     )
     target: Literal["labels", "alpha"] = option("labels", "class ids, or soft alpha mattes 0..255")
     threshold: int | None = option(

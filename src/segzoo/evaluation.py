@@ -15,7 +15,7 @@ from segzoo.averaging import as_logits
 from segzoo.config import Size, read_config
 from segzoo.data.batches import Batches
 from segzoo.data.finish import finish_sample
-from segzoo.data.labels import IGNORE, NOTHING
+from segzoo.data.ignoring import IGNORE, NOTHING, parse_ignore
 from segzoo.data.opening import DataSource, notices
 from segzoo.data.reading import naming
 from segzoo.data.sample import DataInfo, Sample
@@ -294,12 +294,28 @@ def _check_fit(info: DataInfo, trained: WeightsInfo) -> None:
         _check_void(info, trained)
 
 
+def _meaning_of_255(option: Any) -> str | int | None:
+    """Return what 255 is by an option `ignore`: NOTHING (a class), IGNORE, another value's option,
+    or None where nothing is said.
+    """
+    try:
+        ignored = parse_ignore(option)
+    except SegzooError:
+        return str(option)
+    if ignored.nothing or not ignored.said:
+        return NOTHING if ignored.nothing else None
+    return IGNORE if IGNORE in ignored.given else str(option)
+
+
 def _check_void(info: DataInfo, trained: WeightsInfo) -> None:
     """Refuse masks in which 255 is a class, when it was not labelled in those of the training.
 
     A `folder` of 0/255 masks reads 255 as a class; beside other ids it is not labelled.
     """
-    before, now = trained.data["options"].get("ignore"), info.options.get("ignore")
+    before, now = (
+        _meaning_of_255(options.get("ignore"))
+        for options in (trained.data["options"], info.options)
+    )
     if before == now or (before, now) == (None, IGNORE) or now not in (IGNORE, NOTHING):
         return
     if before == IGNORE:

@@ -23,10 +23,18 @@ SCALARS = (bool, int, float, str)
 
 
 def option(
-    default: Any, help: str, *, minimum: float | None = None, maximum: float | None = None
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    older: Mapping[Any, Any] | None = None,
 ) -> Any:
-    """Declare one field of an options dataclass: its default, one line of help, its range."""
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum}
+    """Declare one field of an options dataclass: its default, one line of help, its range.
+
+    `older` says what values of another type, as files of earlier versions hold them, are today.
+    """
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "older": older or {}}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -40,6 +48,7 @@ class OptionInfo:
     help: str
     minimum: float | None
     maximum: float | None
+    older: Mapping[Any, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def optional(self) -> bool:
@@ -77,6 +86,7 @@ def option_infos(options: type | None) -> list[OptionInfo]:
             help=field.metadata.get("help", ""),
             minimum=field.metadata.get("minimum"),
             maximum=field.metadata.get("maximum"),
+            older=field.metadata.get("older", {}),
         )
         for field in dataclasses.fields(options)
     ]
@@ -135,6 +145,8 @@ def options_dict(instance: Any) -> dict[str, Any]:
 def convert(value: Any, info: OptionInfo, owner: str) -> Any:
     """Turn one string or typed value into the field's type, or raise SegzooError naming it."""
     base, optional = _split_optional(info.type)
+    if not isinstance(value, (str, bool)) and value is not None:
+        value = info.older.get(value, value)
     fault = SegzooError(
         f"{owner}: option `{info.name}` takes {info.takes}, not {value!r}",
         nearest(str(value), map(str, info.choices)) or f"`{info.name}`: {info.help}",
@@ -146,6 +158,8 @@ def convert(value: Any, info: OptionInfo, owner: str) -> Any:
         if not matches:
             raise fault
         return matches[0]
+    if base is str and type(value) in (int, float):
+        return str(value)  # A number in a TOML file, or in Python.
     try:
         result = _scalar(value, base)
     except ValueError:

@@ -101,7 +101,7 @@ def test_what_255_is_goes_into_the_options(tmp_path):
         pairs = [(f"{n}.{end}", mask) for n in range(3) for end in ("png", "mask.png")]
         write_shard(tmp_path / name / "train-0.tar", pairs)
     options = [build(tmp_path / name, val=0.0).resolved_options for name in ("two", "void")]
-    assert options == [{"ignore": -1}, {"ignore": 255}]
+    assert options == [{"ignore": "nothing"}, {"ignore": "255"}]
     assert build(tmp_path / "plain", val=0.0).resolved_options == {}
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from segzoo.builtin import FolderOptions
+from segzoo.data.class_files import find_classes
 from segzoo.data.conventions import (
     AS_THEY_ARE,
     MOST_HEADERS,
@@ -19,10 +20,12 @@ from segzoo.data.conventions import (
 from segzoo.data.depth import parse_range, range_text
 from segzoo.data.finding import Layout, Where, find_layout
 from segzoo.data.headers import spread
-from segzoo.data.images import read_image, read_mask, read_matte
-from segzoo.data.labels import MOST_SCANNED, LabelMap, find_labels, parse_classes
+from segzoo.data.images import read_image, read_matte, read_stored_mask
+from segzoo.data.labels import MOST_SCANNED, LabelMap, find_labels
+from segzoo.data.mask_files import StoredMask
 from segzoo.data.merging import class_names, merge_classes, merge_objects
 from segzoo.data.pairs import ListedPairs, Pairs
+from segzoo.data.palettes import Reading
 from segzoo.data.sample import Sample
 from segzoo.data.splits import carve_by_pattern
 from segzoo.errors import MissingSplitError, SegzooError
@@ -55,7 +58,7 @@ class FolderDataset(Dataset[Sample]):
         self.palette = labels.palette if labels else ()
         self.resolved_options: dict[str, Any] = {}
         if labels:
-            self.resolved_options |= labels.resolved(options.ignore)
+            self.resolved_options |= labels.resolved
         if merged and not any("," in name for name in merged):
             self.resolved_options["classes"] = ",".join(merged)
         self.faults = tuple(fault for _, fault in labels.faults) if labels else ()
@@ -114,10 +117,10 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
         raise SegzooError("data set `folder` needs --root DIR", "or --sample for a stand-in")
     if not root.is_dir():
         raise SegzooError(f"{root} {'is a file' if root.exists() else 'is not there'}")
-    names, colours = parse_classes(options.classes, root)
+    names = find_classes(options.classes, root).names
     where = ("images", "masks", "suffix", "pair", "lists")
     layout = find_layout(
-        root, Where(**{name: getattr(options, name) for name in where}, classes=tuple(names))
+        root, Where(**{name: getattr(options, name) for name in where}, classes=names)
     )
     chosen = _choose(layout.pairs, split, options)
     _refuse_mattes(layout.pairs, options)
@@ -125,15 +128,14 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
     if classes := _merged_classes(chosen):
         known = class_names(classes)
         said = f"masks of one class each, later ones on top: {', '.join(classes)}"
-        labels = LabelMap(known, (), {k: k for k in range(len(known))}, False, said)
+        labels = LabelMap(known, (), {k: k for k in range(len(known))}, Reading(), said)
     elif options.target == "labels" and options.threshold is None:
         some = _some_masks(layout.pairs)
         read = {paths[0]: paths for _, paths in some}
         labels = find_labels(
             list(read),
-            names,
-            colours,
-            options.ignore,
+            options,
+            root,
             lambda path: _read_mask(read[path], options.exif == "apply"),
         )
         # Only those of its own split: `test` is nothing to a training.
@@ -161,10 +163,11 @@ def _conventions(every: dict[str, Pairs], options: FolderOptions) -> Conventions
     return find_conventions(some, stated, options.exif == "apply")
 
 
-def _read_mask(paths: list[Path], upright: bool) -> Tensor:
+def _read_mask(paths: list[Path], upright: bool) -> StoredMask:
     """Read the mask of a picture, or those of its objects as one."""
-    several = len(paths) > 1
-    return merge_objects(paths, upright) if several else read_mask(paths[0], upright=upright)
+    if len(paths) > 1:
+        return merge_objects(paths, upright)
+    return read_stored_mask(paths[0], upright=upright)
 
 
 def _merged_classes(pairs: Pairs) -> tuple[str, ...]:
@@ -228,7 +231,7 @@ def _say(root: Path, layout: Layout, labels: LabelMap | None) -> None:
         log.info(
             "folder: %d classes: %s (%s)",
             len(labels.classes),
-            ", ".join(labels.classes),
+            labels.named(),
             labels.said,
         )
 
@@ -239,5 +242,5 @@ def _shown(root: Path, path: Path) -> Path:
 
 def _notices(layout: Layout, labels: LabelMap | None, conventions: Conventions) -> tuple[str, ...]:
     """Return what is left out of all splits, and what is doubtful about pictures and masks."""
-    doubts = (labels.doubt if labels else "", conventions.doubt)
+    doubts = (*(labels.doubts if labels else ()), conventions.doubt)
     return tuple(f"folder: {text}" for text in (*layout.notices, *filter(None, doubts)))

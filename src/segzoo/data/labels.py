@@ -1,315 +1,317 @@
 """From the values in mask files to class ids: what `folder` finds, and the table that maps them."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from segzoo.data.images import read_mask
-from segzoo.data.sample import name_fault
+from segzoo.data.agreement import agree
+from segzoo.data.class_files import ClassList, find_classes
+from segzoo.data.ignoring import IGNORE, IGNORED_NAMES, NOTHING, Ignored, parse_ignore
+from segzoo.data.label_doubts import large_blends, listed_but_unused, strays, void_doubt
+from segzoo.data.mask_files import StoredMask
+from segzoo.data.mask_scan import MOST_SCANNED as MOST_SCANNED
+from segzoo.data.mask_scan import Scan, scan
+from segzoo.data.palettes import BLENDED, Blends, Reading, UnknownColoursError, encoded
 from segzoo.errors import SegzooError
 from segzoo.specs import RGB
 
-IGNORE = 255
-NOTHING = -1
-"""As option `ignore`: no value is ignored, not even 255."""
-IGNORED_NAMES = {"ignore", "ignored", "void", "unlabelled", "unlabeled"}
-MOST_SCANNED = 512
 MOST_CLASSES = 255
+
+
+class MaskOptions(Protocol):
+    """The options of a data set whose masks are files, as far as they say what values mean."""
+
+    @property
+    def classes(self) -> str | None: ...  # noqa: D102
+    @property
+    def ignore(self) -> str | None: ...  # noqa: D102
+    @property
+    def colours(self) -> Literal["exact", "nearest", "ignore"]: ...  # noqa: D102
+    @property
+    def tolerance(self) -> float | None: ...  # noqa: D102
+    @property
+    def palette(self) -> str | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Class names, and how a value in a mask file becomes a class id (IGNORE = not counted).
+    """Class names, and how what a mask file stores becomes class ids (IGNORE = not counted).
 
-    `ignore` is what the option of this name would be to say what the masks have shown: 255 where
-    they hold it beside ids, NOTHING where it is a class, else None. `faults` are the masks that
-    were looked at and cannot be used; reading them raises the same. `doubt` is to be said.
+    `ids` has the class of each value that `reading` gives. `resolved` goes into the weights file
+    beside the options given: what the masks have shown, so that other masks are later read as those
+    of the training were. `faults` are the masks that were looked at and cannot be used; reading
+    them raises the same. `doubts` are to be said.
     """
 
     classes: tuple[str, ...]
     palette: tuple[RGB, ...]
     ids: dict[int, int]
-    colours: bool
+    reading: Reading
     said: str
-    ignore: int | None = None
+    ignored: Ignored = Ignored()
+    resolved: dict[str, Any] = field(default_factory=dict)
     faults: tuple[tuple[Path, SegzooError], ...] = ()
-    doubt: str = ""
+    doubts: tuple[str, ...] = ()
 
-    def resolved(self, given: int | None) -> dict[str, int]:
-        """Return what goes into the weights file beside the options given: what `ignore` has
-        turned out to be, so that other masks are later read as those of the training were.
+    def named(self) -> str:
+        """Return the classes with the values that stand for them: ``0 sky, 1 car``."""
+        values = {label: value for value, label in self.ids.items() if label != IGNORE}
+        return ", ".join(f"{values.get(k, k)} {name}" for k, name in enumerate(self.classes))
+
+    def apply(self, mask: StoredMask, path: Path) -> Tensor:
+        """Map a mask to class ids, uint8 H x W.
+
+        Raises SegzooError naming the file for a value or colour that has no class, and for a
+        palette that is another than those of the masks that were looked at.
         """
-        return {} if given is not None or self.ignore is None else {"ignore": self.ignore}
-
-    def apply(self, mask: Tensor, path: Path) -> Tensor:
-        """Map a mask H x W (or a colour mask 3 x H x W) to class ids, uint8 H x W.
-
-        Raises SegzooError naming the file for a value or colour that has no class.
-        """
-        values = _pack(mask) if mask.ndim == 3 else mask
-        if mask.ndim == 3 and not self.colours:
-            raise _colour_among_ids(path)
-        if mask.ndim == 2 and self.colours:  # only greys in it, a wholly black one perhaps
-            values = mask.to(torch.int32) * 0x010101
-        if not self.colours and values.dtype == torch.uint8:
-            table = torch.full((256,), -1, dtype=torch.int16)
-            for value, label in self.ids.items():
-                if 0 <= value < 256:
-                    table[value] = label
-            mapped = table[values.long()]
-        else:
-            mapped = torch.full(values.shape, -1, dtype=torch.int16)
-            for value, label in self.ids.items():
-                mapped[values == value] = label
+        values = self.reading.values(mask, path)
+        mapped = _mapped(values, self.ids)
         if (mapped < 0).any():
             raise _unknown_values(path, values[mapped < 0].unique().tolist(), self)
         return mapped.to(torch.uint8)
 
 
-@dataclass(frozen=True)
-class Scan:
-    """What evenly spaced masks hold: values, each with the masks that have it, colours, and what
-    cannot be read.
-    """
-
-    ids: dict[int, list[Path]]
-    colours: list[Path]
-    faults: list[tuple[Path, SegzooError]]
-    count: int
-
-
-def scan(paths: Sequence[Path], read: Callable[[Path], Tensor] = read_mask) -> Scan:
-    """Look at up to 512 evenly spaced masks. One that cannot be read does not keep the others from
-    being looked at: all of them are to be named, or left out.
-    """
-    paths = paths[:: max(1, -(-len(paths) // MOST_SCANNED))]
-
-    def values_of(path: Path) -> set[int] | SegzooError | None:
-        try:
-            mask = read(path)
-        except SegzooError as error:
-            return error
-        return None if mask.ndim == 3 else set(mask.unique().tolist())
-
-    found = Scan({}, [], [], len(paths))
-    with ThreadPoolExecutor() as pool:
-        for path, values in zip(paths, pool.map(values_of, paths), strict=True):
-            if values is None:
-                found.colours.append(path)
-            elif isinstance(values, SegzooError):
-                found.faults.append((path, values))
-            else:
-                for value in values:
-                    found.ids.setdefault(value, []).append(path)
-    if len(found.faults) == len(paths) > 0:
-        raise found.faults[0][1]
-    return found
+def _mapped(values: Tensor, ids: dict[int, int]) -> Tensor:
+    """Return the class of each value, -1 where it has none."""
+    if values.dtype == torch.uint8:
+        table = torch.full((256,), -1, dtype=torch.int16)
+        for value, label in ids.items():
+            if 0 <= value < 256:
+                table[value] = label
+        return table[values.long()]
+    mapped = torch.full(values.shape, -1, dtype=torch.int16)
+    for value, label in ids.items():
+        mapped[values == value] = label
+    return mapped
 
 
 def find_labels(
-    paths: Sequence[Path],
-    names: Sequence[str],
-    colours: Sequence[RGB],
-    ignore: int | None,
-    read: Callable[[Path], Tensor] = read_mask,
+    paths: Sequence[Path], options: MaskOptions, root: Path, read: Callable[[Path], StoredMask]
 ) -> LabelMap:
-    """Decide what the values of the masks mean, from the names given or from what is found.
+    """Decide what the masks hold, from the classes that are named or from what is found.
 
-    `read` reads a mask of `paths` where it is not a file of its own. Masks that do not fit are
-    noted in `faults`. Raises SegzooError where it is not clear what the others mean.
+    `read` reads a mask of `paths`. Masks that do not fit are noted in `faults`. Raises SegzooError
+    where it is not clear what the others mean.
     """
-    if colours:
-        ids = {_pack_rgb(colour): index for index, colour in enumerate(colours)}
-        return _named(names, ids, ignore, "colour masks by the given table", tuple(colours))
+    classes = find_classes(options.classes, root)
+    ignored = parse_ignore(options.ignore)
     found = scan(paths, read)
-    if 2 * len(found.colours) >= found.count - len(found.faults) > 0:
+    unused = "" if classes else listed_but_unused(root)
+    if (
+        not classes.colours
+        and options.palette is None
+        and 2 * len(found.coloured) >= len(found.seen)
+    ):
+        raise _colour_masks(found.coloured[0].path, unused)
+    blends = Blends(options.colours, options.tolerance)
+    reading, said = agree(found, classes, options.palette, ignored, blends)
+    values, faults = _values(found, reading)
+    if classes.colours:
+        label_map = _named(classes, ignored, reading, said)
+    else:
+        label_map = _by_values(found, values, classes, ignored, reading, said)
+    if classes.colours and options.colours == "nearest":
+        doubts = large_blends(found, reading)
+        label_map = replace(label_map, doubts=(*label_map.doubts, *doubts))
+    label_map = replace(
+        label_map,
+        faults=(*found.faults, *_faults(found, values, faults, label_map)),
+        doubts=(*label_map.doubts, *((unused,) if unused else ())),
+    )
+    if options.palette is None and (usual := _usual(found, reading)):
+        return replace(label_map, resolved={**label_map.resolved, "palette": encoded(usual)})
+    return label_map
+
+
+Values = dict[Path, dict[int, int]]
+Faults = list[tuple[Path, SegzooError]]
+
+
+def _usual(found: Scan, reading: Reading) -> dict[int, RGB]:
+    """Return the palette that other masks are to be held against, {} where none is known."""
+    if not found.indexed or reading.indexed == "index":
+        return {}
+    return dict(reading.palette if reading.listed else reading.reference)
+
+
+def _values(found: Scan, reading: Reading) -> tuple[Values, Faults]:
+    """Return the values of each mask with their pixels, and what is wrong with the others."""
+    values: Values = {}
+    faults: Faults = []
+    for mask in found.seen:
+        try:
+            values[mask.path] = reading.counts(mask)
+        except SegzooError as error:
+            faults.append((mask.path, error))
+    return values, faults
+
+
+def _by_values(
+    found: Scan,
+    values: Values,
+    classes: ClassList,
+    ignored: Ignored,
+    reading: Reading,
+    said: str,
+) -> LabelMap:
+    """Read masks without a list of colours, by the values that they hold."""
+    every = {value for counts in values.values() for value in counts}
+    kept = sorted(every - ignored.given)
+    count = len(values)
+    if kept == [IGNORE] or (not kept and IGNORE in every):
+        first = next(path for path, counts in values.items() if IGNORE in counts)
         raise SegzooError(
-            f"{found.colours[0]} is a colour mask",
-            "list the classes in a file with lines `red green blue name`: -O classes=FILE",
-        )
-    values = sorted(value for value in found.ids if value != ignore)
-    if values == [IGNORE] or (not values and ignore == IGNORE and found.ids):
-        raise SegzooError(
-            f"the {found.count} masks looked at hold nothing but 255, as in {found.ids[IGNORE][0]}",
+            f"the {count} masks looked at hold nothing but 255, as in {first}",
             "255 stands for pixels that are not labelled; give masks with the ids of classes",
         )
-    if values == [0, IGNORE]:
-        return _binary(names, ignore, found)
-    if not names:
-        _refuse_grey_levels([value for value in values if value != IGNORE], len(values))
-    count = max((value for value in values if value != IGNORE), default=0) + 1
-    names = names or tuple(f"class_{index}" for index in range(max(2, count)))
-    label_map = _named(names, {index: index for index in range(len(names))}, ignore, "ids")
-    void = IGNORE in found.ids and label_map.ids.get(IGNORE) == IGNORE
-    return replace(
-        label_map,
-        ignore=IGNORE if void and ignore is None else ignore,
-        faults=_faults(found, label_map),
-    )
+    by_place = classes.values == tuple(range(len(classes.names)))
+    if kept == [0, IGNORE] and by_place:
+        return _binary(classes, ignored, reading, said, values)
+    if not classes:
+        _refuse_grey_levels([value for value in kept if value != IGNORE], ignored, values)
+    doubts: tuple[str, ...] = ()
+    named = classes
+    if not classes:
+        highest = max((value for value in kept if value != IGNORE), default=0)
+        names = tuple(f"class_{index}" for index in range(max(2, highest + 1)))
+        named = ClassList(names, tuple(range(len(names))))
+        doubts = void_doubt([v for v in kept if v != IGNORE], reading)
+    label_map = _named(named, ignored, reading, said or "ids")
+    void = IGNORE in every and label_map.ids.get(IGNORE) == IGNORE
+    resolved = {"ignore": str(IGNORE)} if void and not ignored.said else {}
+    return replace(label_map, resolved=resolved, doubts=doubts)
 
 
-def _binary(names: Sequence[str], ignore: int | None, found: Scan) -> LabelMap:
+def _binary(
+    classes: ClassList, ignored: Ignored, reading: Reading, said: str, values: Values
+) -> LabelMap:
     """Read 0/255 masks, where 255 may be the second class, or what is not labelled."""
+    names = classes.names
     if len(names) > 2:
+        first = next(path for path, counts in values.items() if IGNORE in counts)
         raise SegzooError(
-            f"the masks hold 0 and 255 alone, as {found.ids[IGNORE][0]} does, and {len(names)} "
-            "classes are named",
+            f"the masks hold 0 and 255 alone, as {first} does, and {len(names)} classes are named",
             "-O ignore=255 says that 255 is not labelled; as a class it is the second of two",
         )
     doubt = ""
-    if names and ignore is None:
+    if names and not ignored.said:
         doubt = (
             f"masks of 0 and 255 alone: 255 is read as the class `{names[-1]}`. If it stands for "
             "pixels that are not labelled, give -O ignore=255"
         )
-    names = names or ("background", "foreground")
-    label_map = _named(names, {0: 0, IGNORE: 1}, ignore, "0/255 masks, 255 is class 1")
+    binary = ClassList(names or ("background", "foreground"), (0, IGNORE), said=classes.said)
+    how = "0/255 masks, 255 is class 1" + (f", {said}" if said else "")
+    label_map = _named(binary, ignored, reading, how)
     return replace(
         label_map,
-        ignore=NOTHING if ignore is None else ignore,
-        faults=_faults(found, label_map),
-        doubt=doubt,
+        resolved={} if ignored.said else {"ignore": NOTHING},
+        doubts=(doubt,) if doubt else (),
     )
 
 
-def _faults(found: Scan, label_map: LabelMap) -> tuple[tuple[Path, SegzooError], ...]:
-    """Return the masks that cannot be used. Where most hold unknown values, it is the names that
-    are wrong: raises the SegzooError of the first.
+def _faults(found: Scan, values: Values, faults: Faults, label_map: LabelMap) -> Faults:
+    """Return the masks that cannot be used. Where most cannot, it is the names that are wrong:
+    raises the SegzooError of the first.
     """
-    unknown: dict[Path, list[int]] = {}
-    for value, paths in found.ids.items():
-        for path in paths if value not in label_map.ids else ():
-            unknown.setdefault(path, []).append(value)
-    wrong = [(path, _unknown_values(path, those, label_map)) for path, those in unknown.items()]
-    if 2 * len(wrong) > found.count:
-        raise wrong[0][1]
-    return (*found.faults, *((path, _colour_among_ids(path)) for path in found.colours), *wrong)
+    wrong = list(faults)
+    for path, counts in values.items():
+        if unknown := [value for value in counts if value not in label_map.ids]:
+            wrong.append((path, _unknown_values(path, unknown, label_map)))
+    if 2 * len(wrong) > len(found.seen):
+        # Of colours that a list lacks the furthest, so that the tolerance that is named suffices.
+        error = max((error for _, error in wrong), key=lambda e: getattr(e, "reach", 0.0))
+        if isinstance(error, UnknownColoursError):
+            more = f" ({len(wrong)} of the {len(found.seen)} masks looked at have such colours)"
+            raise SegzooError(error.message + more, error.hint)
+        raise error
+    if label_map.classes and label_map.classes[0] == "class_0":
+        pixels = {mask.path: mask.pixels for mask in found.seen}
+        wrong += strays(values, pixels, label_map.ignored)
+    return wrong
 
 
-def _refuse_grey_levels(values: list[int], count: int) -> None:
+def _refuse_grey_levels(kept: list[int], ignored: Ignored, values: Values) -> None:
     """Refuse values that are not plausible ids 0, 1, 2, ...: soft, noisy or spread over 0..255."""
-    highest = max(values, default=0)
+    highest, count = max(kept, default=0), len(kept)
     if highest < 64:
         return
-    if count > 60 and highest >= 200:
+    if count > 60 and 200 <= highest <= 255:
         raise SegzooError(
             f"the masks hold {count} different values up to {highest}, as soft mattes do",
             "read them as mattes with -O target=alpha, as labels with -O threshold=127, or name "
             "the classes with -O classes=a,b,c",
         )
     if count < highest / 2:
-        shown = ", ".join(map(str, values[:6])) + (", ..." if len(values) > 6 else "")
-        raise SegzooError(
-            f"the masks hold the values {shown}: neither ids 0, 1, 2 nor 0 and 255",
+        shown = ", ".join(map(str, kept[:6])) + (", ..." if count > 6 else "")
+        lone = [value for value in kept if value > 2 * count or value < 0]
+        rest = [value for value in kept if value not in lone]
+        hint = (
             "if they are 0/255 masks saved with loss, read them with -O threshold=127; if each "
-            "value is a class, list them in a file with lines `128 128 128 name`: -O classes=FILE",
+            "value is a class, list them in a file with lines `128 name`: -O classes=FILE"
+        )
+        if len(rest) > 1 and max(rest) < 2 * len(rest):
+            hint = f"if {lone[-1]} stands for pixels that are not labelled: "
+            hint += f"{ignored.with_value(*lone)}; if each value is a class, list them in a file "
+            hint += "with lines `0 name`: -O classes=FILE"
+        first = next(path for path, counts in values.items() if highest in counts)
+        raise SegzooError(
+            f"the masks hold the values {shown}: neither ids 0, 1, 2 nor 0 and 255 "
+            f"({highest} is in {first})",
+            hint,
         )
 
 
-def parse_classes(text: str | None, root: Path) -> tuple[list[str], list[RGB]]:
-    """Read class names, and colours where there are any, from ``a,b,c`` or from a text file.
-
-    A file has a line a class: ``name`` or ``red green blue name``. Raises SegzooError for a name
-    that is empty or there twice: each stands for an id by its place.
-    """
-    if not text:
-        return [], []
-    file = next((path for path in (Path(text), root / text) if path.is_file()), None)
-    if file is None:
-        if text.endswith(".txt"):
-            raise SegzooError(f"classes file {text}: no such file, here or in {root}")
-        return _told_apart([name.strip() for name in text.split(",")], f"-O classes={text}"), []
-    names: list[str] = []
-    colours: list[RGB] = []
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SegzooError(f"classes file {file} cannot be read: {error}") from error
-    for line in lines:
-        words = line.replace(",", " ").split()
-        if not words or line.startswith("#"):
-            continue
-        if len(words) >= 4 and all(word.isdigit() and int(word) < 256 for word in words[:3]):
-            colours.append((int(words[0]), int(words[1]), int(words[2])))
-            words = words[3:]
-        names.append(" ".join(words))
-    if colours and len(colours) != len(names):
-        raise SegzooError(f"{file}: {len(colours)} colours for {len(names)} classes")
-    if twice := [colour for colour in colours if colours.count(colour) > 1]:
-        raise SegzooError(f"{file}: two classes have the colour {twice[0]}", "give each its own")
-    return _told_apart(names, str(file)), colours
-
-
-def _told_apart(names: list[str], where: str) -> list[str]:
-    if fault := name_fault(names):
-        raise SegzooError(f"{where} {fault}", "give each class a name of its own")
-    return names
-
-
-def _named(
-    names: Sequence[str],
-    ids: dict[int, int],
-    ignore: int | None,
-    said: str,
-    palette: tuple[RGB, ...] = (),
-) -> LabelMap:
-    """Build the map; a class called `void` or the like is ignored when it is the last one."""
-    kept = list(names)
-    ids = dict(ids)
-    if kept and kept[-1].lower() in IGNORED_NAMES and len(kept) > 2:
-        last = len(kept) - 1
-        ids = {value: IGNORE if label == last else label for value, label in ids.items()}
-        said += f", `{kept.pop()}` is ignored"
-        palette = palette[: len(kept)]
+def _named(classes: ClassList, ignored: Ignored, reading: Reading, said: str) -> LabelMap:
+    """Build the map; classes called `void` or the like are ignored, where two others remain."""
+    void = [name for name in classes.names if name.lower() in IGNORED_NAMES]
+    if ignored.nothing or len(classes.names) - len(void) < 2:
+        void = []
+    kept = [k for k, name in enumerate(classes.names) if name not in void]
     if len(kept) > MOST_CLASSES:
         raise SegzooError(
             f"{len(kept)} classes; masks in files are read with up to {MOST_CLASSES}",
             "a data set of one's own may have more: docs/plugins.md",
         )
-    if IGNORE not in ids and ignore != NOTHING:
-        ids[IGNORE] = IGNORE
-    if ignore is not None and ignore != NOTHING:
-        ids[ignore] = IGNORE
-        said += f", {ignore} is ignored"
-    return LabelMap(tuple(kept), palette, ids, bool(palette), said)
-
-
-def _pack(mask: Tensor) -> Tensor:
-    red, green, blue = mask.to(torch.int32)
-    return red << 16 | green << 8 | blue
-
-
-def _pack_rgb(colour: RGB) -> int:
-    return colour[0] << 16 | colour[1] << 8 | colour[2]
+    ids = dict.fromkeys(classes.values, IGNORE)
+    ids.update({classes.values[k]: label for label, k in enumerate(kept)})
+    for value in ignored.given:
+        ids[value] = IGNORE
+    if not ignored.nothing:
+        ids.setdefault(IGNORE, IGNORE)
+    if reading.blends.mode == "ignore":
+        ids[BLENDED] = IGNORE
+    parts = [said or "by colour", *([classes.said] if classes.said else [])]
+    parts += [f"`{name}` is ignored" for name in void]
+    parts += [f"{value} is ignored" for value in sorted(ignored.given)]
+    return LabelMap(
+        classes=tuple(classes.names[k] for k in kept),
+        palette=tuple(classes.colours[k] for k in kept) if classes.colours else (),
+        ids=ids,
+        reading=reading,
+        said=", ".join(parts),
+        ignored=ignored,
+    )
 
 
 def _unknown_values(path: Path, unknown: list[int], label_map: LabelMap) -> SegzooError:
     unknown = sorted(unknown)
-    if label_map.colours:
-        colour = _as_rgb(unknown[0])
-        return SegzooError(
-            f"{path}: the colour {colour} is no class's", "add it to the classes file"
-        )
     shown = ", ".join(map(str, unknown[:5])) + (" ..." if len(unknown) > 5 else "")
     count = len(label_map.classes)
     void = ", 255 is ignored" if label_map.ids.get(IGNORE) == IGNORE else ""
-    return SegzooError(
-        f"{path}: label {shown} with {count} classes (0..{count - 1}{void})",
-        f"name every class with -O classes=..., or leave the value out with -O ignore={unknown[0]}",
-    )
+    values = sorted(value for value, label in label_map.ids.items() if label != IGNORE)
+    known = f"0..{count - 1}" if values == list(range(count)) else ", ".join(map(str, values[:9]))
+    way = f"leave the value out with {label_map.ignored.with_value(*unknown[:20])}"
+    if unknown[0] >= 0:
+        way = f"name every class with -O classes=..., or {way}"
+    elif label_map.ignored.nothing:
+        way += f" (in Python: ignore='{unknown[0]}', a text)"
+    return SegzooError(f"{path}: label {shown} with {count} classes ({known}{void})", way)
 
 
-def _colour_among_ids(path: Path) -> SegzooError:
-    return SegzooError(
-        f"{path} is a colour mask, others are not",
-        "save masks as 8-bit ids or palette PNG, or list the classes in a file with lines "
-        "`red green blue name` and give it as -O classes=FILE",
-    )
-
-
-def _as_rgb(value: int) -> RGB:
-    return value >> 16 & 255, value >> 8 & 255, value & 255
+def _colour_masks(path: Path, unused: str) -> SegzooError:
+    hint = "list the classes in a file with lines `red green blue name`: -O classes=FILE"
+    return SegzooError(f"{path} is a colour mask", f"{unused}; or {hint}" if unused else hint)

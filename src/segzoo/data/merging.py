@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from segzoo.data.images import read_mask
+from segzoo.data.images import read_matte, read_stored_mask
+from segzoo.data.mask_files import StoredMask
 from segzoo.errors import SegzooError
 
 BACKGROUND = "background"
@@ -40,40 +41,58 @@ def merge_classes(
     return merged_HW
 
 
-def merge_objects(paths: Sequence[Path], upright: bool = True) -> Tensor:
-    """Return the masks of a picture's objects as one, H x W; where several are set, the last one.
+def merge_objects(paths: Sequence[Path], upright: bool = True) -> StoredMask:
+    """Return the masks of a picture's objects as one; where several are set, the last one.
 
-    Raises SegzooError for masks of two sizes, and for colour masks.
+    Raises SegzooError for masks of two sizes, for colour masks, and for palettes that show
+    different colours at one index.
     """
-    merged_HW: Tensor | None = None
-    for path in paths:
-        mask_HW = _grey(path, upright)
-        if merged_HW is None:
-            merged_HW = mask_HW.clone()
-            continue
-        _check_size(merged_HW, mask_HW, paths[0], path)
-        merged_HW = torch.where(mask_HW != 0, mask_HW.to(merged_HW.dtype), merged_HW)
-    assert merged_HW is not None
-    return merged_HW
+    merged = _one(paths[0], upright)
+    values, shown = merged.values.clone(), dict(merged.shown)
+    for path in paths[1:]:
+        mask = _one(path, upright)
+        _check_size(values, mask.values, paths[0], path)
+        if bool(mask.shown) != bool(shown) or any(
+            shown.get(index, colour) != colour for index, colour in mask.shown.items()
+        ):
+            raise SegzooError(
+                f"{paths[0]} and {path} show different things by the same values, or one has a "
+                "palette",
+                "save the masks of one picture in one form, as 8-bit ids",
+            )
+        shown.update(mask.shown)
+        values = torch.where(_is_set(mask), mask.values.to(values.dtype), values)
+    kept = {index: colour for index, colour in shown.items() if (values == index).any()}
+    return StoredMask(values, kept)
 
 
 def _set(path: Path, threshold: int | None, upright: bool) -> Tensor:
-    mask_HW = _grey(path, upright)
+    mask = _one(path, upright)
     if threshold is not None:
-        return mask_HW > threshold
-    values = mask_HW.unique()
-    if len(values) > 2 or (len(values) == 2 and int(values[0]) != 0):
+        return read_matte(path, upright=upright) > threshold
+    values = mask.values.unique()
+    lone = not mask.shown and len(values) == 2 and int(values[0]) != 0
+    if len(values) > 2 or lone:
         shown = ", ".join(map(str, values[:5].tolist())) + (" ..." if len(values) > 5 else "")
         raise SegzooError(
             f"{path} holds the values {shown}; a mask of one class is 0 and one other value",
             "-O threshold=127 takes what is above it for the class",
         )
-    return mask_HW != 0
+    return _is_set(mask)
 
 
-def _grey(path: Path, upright: bool) -> Tensor:
-    mask = read_mask(path, upright=upright)
-    if mask.ndim == 3:
+def _is_set(mask: StoredMask) -> Tensor:
+    """Return where a mask is set: not 0, or in a palette with black, where it is not black."""
+    black = [index for index, colour in mask.shown.items() if colour == (0, 0, 0)]
+    white = any(colour == (255, 255, 255) for colour in mask.shown.values())
+    if not black:
+        return torch.ones_like(mask.values, dtype=torch.bool) if white else mask.values != 0
+    return ~torch.isin(mask.values, torch.tensor(black, dtype=mask.values.dtype))
+
+
+def _one(path: Path, upright: bool) -> StoredMask:
+    mask = read_stored_mask(path, upright=upright)
+    if mask.in_colour:
         raise SegzooError(
             f"{path} is a colour mask", "masks that are merged hold one class or object each"
         )

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from segzoo.data.images import read_image, read_mask, read_matte
-from segzoo.data.labels import MOST_SCANNED, LabelMap, find_labels, parse_classes
+from segzoo.data.images import read_image, read_matte, read_stored_mask
+from segzoo.data.labels import MOST_SCANNED, LabelMap, find_labels
+from segzoo.data.mask_files import StoredMask
 from segzoo.data.roots import find_root
 from segzoo.data.sample import Sample
 from segzoo.data.splits import carve
@@ -35,7 +36,7 @@ class ShardDataset(Dataset[Sample]):
         self._labels = labels
         self.classes = labels.classes if labels else ("background", "foreground")
         self.palette = labels.palette if labels else ()
-        self.resolved_options = labels.resolved(options.ignore) if labels else {}
+        self.resolved_options = labels.resolved if labels else {}
         every = labels.faults if labels else ()
         self.faults = tuple(fault for path, fault in every if path.parent in places.shards)
 
@@ -55,7 +56,7 @@ class ShardDataset(Dataset[Sample]):
         if self._labels is None:
             target: Tensor = read_matte(mask_name, stored)
         else:
-            target = self._labels.apply(read_mask(mask_name, stored), mask_name)
+            target = self._labels.apply(read_stored_mask(mask_name, stored), mask_name)
         if image.shape[1:] != target.shape:
             sizes = [f"{tensor.shape[-1]}x{tensor.shape[-2]}" for tensor in (image, target)]
             raise SegzooError(
@@ -126,8 +127,7 @@ def _notices(every: Places, labels: LabelMap | None) -> Iterator[str]:
         shown = ", ".join(every.incomplete[:3]) + (" ..." if len(every.incomplete) > 3 else "")
         count = len(every.incomplete)
         yield f"webdataset: {count} samples without image or mask are left out: {shown}"
-    if labels and labels.doubt:
-        yield f"webdataset: {labels.doubt}"
+    yield from (f"webdataset: {doubt}" for doubt in (labels.doubts if labels else ()))
 
 
 def _labels(places: Places, root: Path, options: ShardOptions) -> LabelMap:
@@ -135,11 +135,10 @@ def _labels(places: Places, root: Path, options: ShardOptions) -> LabelMap:
     step = max(1, -(-len(places.keys) // MOST_SCANNED))
     masks = {places.named(n, mask=True): n for n in range(0, len(places.keys), step)}
 
-    def read(path: Path) -> Tensor:
-        return read_mask(path, places.read(masks[path], mask=True))
+    def read(path: Path) -> StoredMask:
+        return read_stored_mask(path, places.read(masks[path], mask=True))
 
-    names, colours = parse_classes(options.classes, root)
-    return find_labels(list(masks), names, colours, options.ignore, read)
+    return find_labels(list(masks), options, root, read)
 
 
 def write_sample(root: Path) -> None:

@@ -1,0 +1,313 @@
+"""Palettes: what indices show is held against what they show in the other masks of a set."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_folder import build
+
+from segzoo.errors import SegzooError
+
+COLOURS = [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
+BLACK_WHITE = [(0, 0, 0), (255, 255, 255)]
+LIST = "0 0 0 ground\n255 0 0 disc\n0 255 0 box\n"
+
+
+def truth(number):
+    """Return ids in which each of three classes has another number of pixels."""
+    ids = np.zeros((12, 16), np.uint8)
+    ids[1:5, 2 : 5 + number % 3], ids[7:9, 3 : 9 + number % 4] = 1, 2
+    return ids
+
+
+def palette_mask(ids, order=(0, 1, 2), colours=COLOURS):
+    """Return a palette mask that shows `ids`, index k being the class order[k]."""
+    picture = Image.fromarray(np.argsort(order).astype(np.uint8)[ids])
+    picture.putpalette([value for k in order for value in colours[k]])
+    return picture
+
+
+def grey(ids):
+    return Image.fromarray(ids)
+
+
+def write(root, masks):
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(parents=True, exist_ok=True)
+    for number, mask in enumerate(masks):
+        Image.new("RGB", mask.size, (number, 9, 9)).save(root / "images" / f"{number:02}.png")
+        mask.save(root / "masks" / f"{number:02}.png")
+    return root
+
+
+def read(root, expected=truth, **options):
+    """Build the data set and compare every mask with the truth."""
+    built = build(root, val=0.0, **options)
+    for k in range(len(built)):
+        assert np.array_equal(built[k].target.numpy(), expected(k)), k
+    return built
+
+
+def test_one_palette_for_all_is_read_by_index(tmp_path):
+    built = read(write(tmp_path, [palette_mask(truth(k)) for k in range(6)]))
+    assert built.resolved_options == {"palette": "0:#000000,1:#ff0000,2:#00ff00"}
+
+
+@pytest.mark.parametrize("order", [(1, 2, 0), (0, 2, 1), (2, 1, 0)])
+def test_palettes_in_two_orders_are_refused_or_read_by_colour(tmp_path, order):
+    half = [palette_mask(truth(k), (0, 1, 2) if k % 2 else order) for k in range(8)]
+    root = write(tmp_path / "half", half)
+    with pytest.raises(SegzooError, match=r"palettes differ: .*\d\.png shows .*, .*\d\.png shows"):
+        build(root)
+    (root / "classes.txt").write_text(LIST)
+    read(root, classes="classes.txt")
+    read(root, palette="0:#000000,1:#ff0000,2:#00ff00")
+    build(root, palette="index")
+    one = [palette_mask(truth(k), order if k == 5 else (0, 1, 2)) for k in range(8)]
+    built = read(write(tmp_path / "one", one))
+    assert built._labels
+    assert "1 of 8 palettes differ, and are read by colour" in built._labels.said
+
+
+def test_palettes_of_only_the_colours_in_use_are_not_mixed(tmp_path):
+    def cut(k):
+        ids = truth(k)
+        ids[ids == (1 if k % 2 else 2)] = 0
+        return ids
+
+    masks = [palette_mask(cut(k), (0, 2, 1) if k % 2 else (0, 1, 2)) for k in range(6)]
+    with pytest.raises(SegzooError, match="palettes differ"):
+        build(write(tmp_path, masks))
+
+
+def test_a_colour_at_two_indices_in_different_masks_is_a_contradiction(tmp_path):
+    def mask(k):
+        picture = Image.fromarray((truth(k) > 0).astype(np.uint8) * (1 + k % 2))
+        picture.putpalette([0, 0, 0, 255, 0, 0, 255, 0, 0])
+        return picture
+
+    with pytest.raises(SegzooError, match="palettes differ"):
+        build(write(tmp_path, [mask(k) for k in range(6)]))
+
+
+def test_a_mask_with_another_palette_is_read_by_colour_or_refused_later_too(tmp_path):
+    root = write(tmp_path, [palette_mask(truth(k)) for k in range(3)])
+    built = build(root, val=0.0)
+    palette_mask(truth(1), (2, 0, 1)).save(root / "masks" / "01.png")
+    assert np.array_equal(built[1].target.numpy(), truth(1))
+    palette_mask(truth(1), (0, 2, 1), [*COLOURS[:2], (9, 9, 99)]).save(root / "masks" / "01.png")
+    with pytest.raises(SegzooError, match=r"01\.png: index \d of its palette shows .*\n.*classes"):
+        built[1]
+    grey_root = write(tmp_path / "grey", [grey(truth(k)) for k in range(3)])
+    built = build(grey_root, val=0.0)
+    palette_mask(truth(1)).save(grey_root / "masks" / "01.png")
+    with pytest.raises(SegzooError, match=r"01\.png has a palette, the other masks .* none"):
+        built[1]
+
+
+@pytest.mark.parametrize(
+    ("bits", "name"),
+    [
+        (lambda ids: Image.fromarray(ids > 0), "1 bit"),
+        (
+            lambda ids: palette_mask((ids > 0).astype(np.uint8), (1, 0), [COLOURS[0], (255,) * 3]),
+            "P",
+        ),
+        (
+            lambda ids: palette_mask((ids > 0).astype(np.uint8), (0, 1), [COLOURS[0], (255,) * 3]),
+            "P",
+        ),
+    ],
+)
+def test_white_is_foreground_whatever_its_index(tmp_path, bits, name):
+    def foreground(k):
+        return (truth(k) > 0).astype(np.uint8)
+
+    read(write(tmp_path / "alone", [bits(truth(k)) for k in range(4)]), foreground)
+    others = {"0/255": lambda ids: grey((ids > 0).astype(np.uint8) * 255)}
+    others["0/1"] = lambda ids: grey((ids > 0).astype(np.uint8))
+    others["1 bit"] = lambda ids: Image.fromarray(ids > 0)
+    for kind, other in others.items():
+        masks = [(bits if k % 2 else other)(truth(k)) for k in range(6)]
+        built = read(write(tmp_path / kind.replace("/", "_"), masks), foreground)
+        assert len(built.classes) == 2
+
+
+def test_black_and_white_beside_ids_and_255_is_not_clear(tmp_path):
+    void = truth(0).copy()
+    void[0] = 255
+    root = write(tmp_path, [grey(void), Image.fromarray(truth(1) > 0), grey(void)])
+    with pytest.raises(SegzooError, match=r"01\.png shows black and white.*00\.png holds the ids"):
+        build(root)
+
+
+def test_palettes_of_greys_beside_plain_masks(tmp_path):
+    greys = [(0, 0, 0), (1, 1, 1), (2, 2, 2)]
+    by_level = [
+        palette_mask(truth(k), (2, 0, 1), greys) if k % 2 else grey(truth(k)) for k in range(4)
+    ]
+    with pytest.raises(SegzooError, match="has a palette of greys"):
+        build(write(tmp_path / "unclear", by_level))
+    steps = [(0, 0, 0), (40, 40, 40), (60, 60, 60)]
+    by_index = [
+        palette_mask(truth(k), colours=steps) if k % 2 else grey(truth(k)) for k in range(4)
+    ]
+    read(write(tmp_path / "index", by_index))
+
+
+def test_the_colours_of_a_list_count(tmp_path):
+    masks = [palette_mask(truth(k), ((0, 1, 2), (2, 0, 1))[k % 2]) for k in range(6)]
+    root = write(tmp_path, masks)
+    (root / "classes.txt").write_text(LIST)
+    built = read(root, classes="classes.txt")
+    assert built.classes == ("ground", "disc", "box")
+    (root / "classes.txt").write_text("255 0 0 disc\n0 255 0 box\n0 0 0 ground\n")
+    read(root, lambda k: np.array([2, 0, 1], np.uint8)[truth(k)], classes="classes.txt")
+
+
+def test_indices_count_where_no_colour_is_in_the_list(tmp_path):
+    ramp = [(0, 0, 0), (1, 1, 1), (2, 2, 2)]
+    root = write(tmp_path, [palette_mask(truth(k), colours=ramp) for k in range(4)])
+    (root / "classes.txt").write_text(LIST)
+    built = read(root, classes="classes.txt")
+    assert built._labels
+    assert "palette masks by index" in built._labels.said
+    palette_mask(truth(1), (1, 0, 2), ramp).save(root / "masks" / "01.png")
+    with pytest.raises(SegzooError, match=r"01\.png"):
+        built[1]
+    (root / "classes.txt").write_text("9 9 9 ground\n255 0 0 disc\n0 0 0 box\n")
+    with pytest.raises(SegzooError, match=r"index \d of its palette shows .*, which is no class's"):
+        build(root, classes="classes.txt")
+
+
+def test_plain_ids_are_ids_of_a_list_with_colours(tmp_path):
+    root = write(tmp_path, [grey(truth(k)) for k in range(4)])
+    (root / "classes.txt").write_text(LIST)
+    assert read(root, classes="classes.txt").classes == ("ground", "disc", "box")
+
+
+def test_an_index_255_is_void_beside_a_list(tmp_path):
+    def void(k):
+        ids = truth(k)
+        ids[0] = 255
+        return ids
+
+    colours = [*COLOURS[:3], *[(7, 7, 7)] * 252, (224, 224, 192)]
+
+    def mask(k):
+        picture = Image.fromarray(void(k))
+        picture.putpalette([value for colour in colours for value in colour])
+        return picture
+
+    root = write(tmp_path, [mask(k) for k in range(4)])
+    read(root, void)
+    (root / "classes.txt").write_text(LIST)
+    read(root, void, classes="classes.txt")
+
+
+def smooth(ids, colours=COLOURS):
+    big = Image.fromarray(np.array(colours, np.uint8)[ids].repeat(4, 0).repeat(4, 1))
+    return big.resize((ids.shape[1] * 2, ids.shape[0] * 2), Image.Resampling.BICUBIC)
+
+
+def test_blended_colours_are_counted_and_every_way_on_works(tmp_path):
+    root = write(tmp_path, [smooth(truth(k)) for k in range(4)])
+    (root / "classes.txt").write_text(LIST)
+    with pytest.raises(
+        SegzooError, match=r"\d+ colours, [\d.]+ % .*blended.*4 of the 4 masks"
+    ) as info:
+        build(root, classes="classes.txt")
+    words = info.value.hint.split()
+    options = dict(word.split("=") for word in words if "=" in word and "ignore" not in word)
+    assert options["colours"] == "nearest"
+    big = [truth(k).repeat(2, 0).repeat(2, 1) for k in range(4)]
+    nearest = build(root, classes="classes.txt", val=0.0, colours="nearest",
+                    tolerance=float(options.get("tolerance") or 96))  # fmt: skip
+    ignoring = build(root, classes="classes.txt", val=0.0, colours="ignore")
+    for k in range(4):
+        assert (nearest[k].target.numpy() == big[k]).mean() > 0.9
+        kept = ignoring[k].target.numpy() != 255
+        assert np.array_equal(ignoring[k].target.numpy()[kept], big[k][kept])
+        assert 0.5 < kept.mean() < 1
+    with pytest.raises(SegzooError, match=r"from the nearest class's, with tolerance 5"):
+        build(root, classes="classes.txt", colours="nearest", tolerance=5.0)
+
+
+@pytest.mark.parametrize("tolerance", [12.0, 96.0])
+def test_noise_as_of_lossy_pictures_is_taken_for_the_nearest(tmp_path, tolerance):
+    def noisy(k):
+        noise = np.random.default_rng(k).integers(0, 6, (12, 16, 3))
+        return Image.fromarray((np.array(COLOURS)[truth(k)] * 0.97 + noise).astype(np.uint8))
+
+    root = write(tmp_path, [noisy(k) for k in range(4)])
+    (root / "classes.txt").write_text(LIST)
+    read(root, classes="classes.txt", colours="nearest", tolerance=tolerance)
+
+
+def test_a_class_that_is_missing_in_the_list_is_told_from_blends(tmp_path):
+    table = np.array([*COLOURS[:2], (250, 0, 40)], np.uint8)
+    root = write(tmp_path, [Image.fromarray(table[truth(k)]) for k in range(4)])
+    (root / "classes.txt").write_text("0 0 0 ground\n255 0 0 disc\n")
+    with pytest.raises(SegzooError, match=r"colour \(250, 0, 40\) is no class's .*\nadd it to the"):
+        build(root, classes="classes.txt")
+    built = build(root, classes="classes.txt", colours="nearest")
+    assert "is a class missing" in built.notices[0]
+
+
+@pytest.mark.parametrize("value", [-1, -100, 65535, 99])
+def test_the_way_that_is_named_for_a_value_works(tmp_path, value):
+    def mask(k):
+        ids = truth(k).astype(np.int32)
+        ids[0] = value
+        return ids
+
+    root = write(tmp_path, [Image.fromarray(truth(k)) for k in range(4)])
+    for path in (root / "masks").iterdir():
+        Image.fromarray(mask(int(path.stem))).save(path.with_suffix(".tif"))
+        path.unlink()
+    with pytest.raises(SegzooError, match=rf"-O ignore={value}"):
+        build(root)
+
+    def expected(k):
+        return np.where(mask(k) == value, 255, mask(k)).astype(np.uint8)
+
+    read(root, expected, ignore=str(value))
+    read(root, expected, ignore=f"{value}, 255")
+    with pytest.raises(SegzooError, match=f"-O ignore={value}"):
+        build(root, ignore="nothing", classes="a,b,c")
+    with pytest.raises(SegzooError, match=rf"-O ignore=7,{value}\b"):
+        build(root, ignore="7", classes="a,b,c")
+    with pytest.raises(SegzooError, match="-O ignore=x: not values"):
+        build(root, ignore="x")
+
+
+def test_several_values_are_ignored(tmp_path):
+    root = write(tmp_path, [grey(truth(k)) for k in range(4)])
+    built = read(root, lambda k: np.where(truth(k) == 1, 1, 255).astype(np.uint8), ignore="0,2")
+    assert built.classes == ("class_0", "class_1")
+
+
+def test_a_stray_value_is_named_by_its_file(tmp_path):
+    ids = [np.kron(truth(k), np.ones((4, 4), np.uint8)) for k in range(6)]
+    ids[3][0, 0] = 7
+    root = write(tmp_path, [grey(mask) for mask in ids])
+    built = build(root, val=0.0)
+    message = r"03\.png: 1 pixels of the value 7, which no other mask has; 3 to 6 is in none"
+    assert len(built.faults) == 1
+    with pytest.raises(SegzooError, match=message):
+        raise built.faults[0]
+    built = build(root, val=0.0, ignore="7")
+    assert (built.faults, len(built.classes)) == ((), 3)
+    assert torch.equal(built[3].target[0, :1], torch.tensor([255], dtype=torch.uint8))
+    assert build(root, classes="a,b,c,d,e,f,g,h").faults == ()
+
+
+def test_a_last_id_that_a_known_data_set_does_not_count_is_asked_about(tmp_path):
+    ids = [np.arange(12, dtype=np.uint8).repeat(16).reshape(12, 16) for _ in range(3)]
+    root = write(tmp_path, [grey(mask) for mask in ids])
+    built = build(root)
+    assert "`camvid` has 11 classes" in built.notices[0]
+    assert "-O ignore=11" in built.notices[0]
+    without = build(root, ignore="11")
+    assert (len(without.classes), without.notices) == (11, ())
+    assert build(root, classes=",".join("abcdefghijkl")).notices == ()
