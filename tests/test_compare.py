@@ -202,6 +202,7 @@ DAMAGE = {
     "no classes": lambda path: rewrite(path, classes=None),
     "a bell in a class": lambda path: rewrite(path, classes=["a", "b\x07"]),
     "rows missing": lambda path: rewrite(path, rows=5),
+    "more classes": lambda path: rewrite(path, classes=["a", "b", "c"]),
 }
 
 
@@ -220,6 +221,24 @@ def test_damaged_files_of_pictures_are_named_and_passed_over(tmp_path, name):
         read_picture_sums(run / FILE)
     assert FILE in " ".join(read_run(run).notes)
     assert compare_runs([run])[0]["scores"]["val"]["mean_iou"] == 0.5
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"scores": []}', "null"])
+def test_a_damaged_summary_is_named(tmp_path, text):
+    run = write_run(tmp_path / "one")
+    (run / "summary.json").write_text(text)
+    with pytest.raises(SegzooError, match="summary.json"):
+        compare_runs([run])
+
+
+def test_sums_that_a_metric_cannot_take_are_passed_over(tmp_path, monkeypatch):
+    from segzoo.metrics import MetricSet
+
+    runs = [write_run(tmp_path / name, hits(0)) for name in ("one", "two")]
+    monkeypatch.setattr(MetricSet, "intervals", lambda self: [][0])
+    for record in compare_runs(runs):
+        assert "does not fit its metrics: IndexError" in record["notes"][0]
+        assert record["scores"]["val"]["mean_iou"] == 0.5
 
 
 def test_names_that_are_not_utf8_come_back(tmp_path):

@@ -160,6 +160,12 @@ def test_what_makes_no_sense_is_a_fault_of_the_file(name):
     assert "`training` is" in description_fault(values | {"training": FOREIGN[name]})
 
 
+def test_a_training_by_the_clock_is_asked_for_by_the_clock():
+    words = shlex.split(training_command(training_record(config_of(minutes=5, epochs=77))))
+    assert "--minutes" in words
+    assert "--epochs" not in words
+
+
 def test_a_foreign_value_is_one_word_of_the_command():
     training = {
         "recipe": "default",

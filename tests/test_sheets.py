@@ -148,7 +148,8 @@ def test_the_legend_has_every_class_or_of_many_those_shown():
     assert [entry.name for entry in many] == ["class 0", "class 1", "class 149", "not labelled"]
     assert many[2].colour == voc_palette(150)[149]
     assert many[3].colour == UNLABELLED
-    assert legend_of(info_of(2, "alpha"), [torch.zeros(2, 2)]) == []
+    ends = legend_of(info_of(2, "alpha"), [])
+    assert [(entry.name, entry.colour[0]) for entry in ends] == [("class 0", 0), ("class 1", 255)]
 
 
 @pytest.mark.parametrize(
@@ -262,5 +263,5 @@ def test_predictions_show_the_worst_the_median_and_the_best(tmp_path, monkeypatc
     word = "MAD" if data else "mean IoU"
     values = [float(caption.partition(word)[2].split()[0]) for caption in captions]
     assert sorted(values[:3], reverse=bool(data)) == values[:3]
-    assert [entry.name for entry in shown["legend"]][-1] == "wrong"
+    assert [entry.name for entry in shown["legend"]][-1].startswith("wrong")
     assert (tmp_path / "run" / "curves.png").is_file()

@@ -13,6 +13,7 @@ from typing import Any
 
 from segzoo.config import read_config
 from segzoo.errors import SegzooError
+from segzoo.isolation import one_line
 from segzoo.metrics import MetricSet
 from segzoo.metrics.paired import Difference, paired_differences
 from segzoo.metrics.pictures import PictureSums
@@ -75,10 +76,20 @@ def read_summary(folder: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError) as error:
         raise SegzooError(f"{path} cannot be read: {error}") from error
-    missing = {"model", "data", "scores", "best_epoch", "epochs"} - set(summary)
-    if missing:
-        raise SegzooError(f"{path} is no summary of a run: it has no {sorted(missing)[0]}")
+    needed = ("model", "data", "scores", "best_epoch", "epochs")
+    if not isinstance(summary, dict) or (missing := [n for n in needed if n not in summary]):
+        what = f"it has no {missing[0]}" if isinstance(summary, dict) else "it is no object"
+        raise SegzooError(f"{path} is no summary of a run: {what}")
+    if not _are_scores(summary["scores"]):
+        raise SegzooError(f"{path} is no summary of a run: its scores are no numbers by split")
     return summary
+
+
+def _are_scores(scores: Any) -> bool:
+    return isinstance(scores, dict) and all(
+        isinstance(own, dict) and all(type(value) in (int, float) for value in own.values())
+        for own in scores.values()
+    )
 
 
 def read_run(folder: Path) -> FinishedRun:
@@ -95,7 +106,10 @@ def read_run(folder: Path) -> FinishedRun:
         info = read_info(folder / "best.safetensors")
         run.fingerprint, run.size = str(info.data["fingerprint"]), tuple(info.size)
     if not (folder / FILE).is_file():
-        run.notes.append(f"no intervals: it has no {FILE}, as runs of an older segzoo have not")
+        why = (
+            "an older segzoo wrote none, nor does a run that scores no pictures but its training's"
+        )
+        run.notes.append(f"no intervals: it has no {FILE}; {why}")
         return run
     try:
         run.scored = read_picture_sums(folder / FILE)
@@ -215,6 +229,7 @@ def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
     for number, group in enumerate(grouped(runs), start=1):
         apart = "" if number == 1 else unlike(runs[0], group[0])
         for run in group:
+            intervals = _intervals(run)
             differences = {} if run is group[0] else _differences(group[0], run)
             records.append(
                 {
@@ -233,7 +248,7 @@ def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
                     "pictures": _counts(run),
                     "settings": {name: run.settings.get(name) for name in names},
                     "scores": run.summary["scores"],
-                    "intervals": _intervals(run),
+                    "intervals": intervals,
                     "against": str(group[0].folder) if differences else None,
                     "differences": differences,
                     "notes": run.notes,
@@ -250,9 +265,14 @@ def _intervals(run: FinishedRun) -> dict[str, dict[str, Any]]:
     if run.scored is None:
         return {}
     metrics, found = run.metrics(), {}
-    for split, pictures in run.scored.splits.items():
-        metrics.load_sums(pictures)
-        found[split] = metrics.intervals()
+    try:
+        for split, pictures in run.scored.splits.items():
+            metrics.load_sums(pictures)
+            found[split] = metrics.intervals()
+    except Exception as error:  # Whatever another version of a plugin makes of these sums.
+        run.notes.append(f"no intervals: {FILE} does not fit its metrics: {one_line(error)}")
+        run.scored = None
+        return {}
     return found
 
 

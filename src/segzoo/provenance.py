@@ -63,6 +63,8 @@ def training_command(training: dict[str, Any]) -> str:
     settings, changed = training["settings"], training["changed"]
     words = ["segzoo", "train"]
     names = ["model", "data", *(n for n in changed if n not in ("model", "data"))]
+    if settings.get("minutes"):
+        names = [name for name in names if name != "epochs"]  # They follow from the minutes.
     if not settings.get("sample"):
         names.insert(2, "root")
     for name in names:

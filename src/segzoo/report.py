@@ -108,7 +108,8 @@ def draw_predictions(run: Run, weights: Path, path: Path, count: int = 6) -> Non
         rows.append(pictures)
         captions.append(f"{sample.key}   {caption}" + (f"   {rank}" if rank else ""))
         labels += shown
-    legend = [*legend_of(run.info, labels), Entry("wrong", WRONG)]
+    wrong = "wrong by 1, paler by less" if run.info.target == "alpha" else "wrong"
+    legend = [*legend_of(run.info, labels), Entry(wrong, WRONG)]
     titles = ("image", "truth", "prediction", "errors")
     save_grid(rows, titles, path, captions=captions, legend=legend, sharp=_sharp(run))
 

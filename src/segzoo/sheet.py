@@ -69,9 +69,13 @@ def error_map(image: Image.Image, error_HW: Tensor) -> Image.Image:
 
 
 def legend_of(info: DataInfo, targets: Sequence[Tensor]) -> list[Entry]:
-    """Return what the colours of class ids stand for; all classes, or of many those shown."""
+    """Return what the colours of class ids stand for; all classes, or of many those shown.
+
+    Of an alpha they are its two ends.
+    """
     if info.target == "alpha":
-        return []
+        ends: tuple[RGB, RGB] = ((0, 0, 0), (255, 255, 255))
+        return [Entry(name, colour) for name, colour in zip(info.classes[:2], ends, strict=True)]
     shown = set[int]().union(*(target.unique().tolist() for target in targets))
     table = colours(info)
     count = len(info.classes)

@@ -78,6 +78,7 @@ def draw_matrix(counts: Sequence[Sequence[int]], classes: Sequence[str], path: P
     count = len(classes)
     side = min(40.0, 2.6 + max(0.32 * count, 2.0))
     figure = Figure(figsize=(side + 1.2, side), layout="constrained", dpi=110)
+    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.1)  # type: ignore[union-attr, call-arg]
     axes = figure.subplots()
     shown = [[float("nan") if v is None else v for v in row] for row in values]
     image = axes.imshow(shown, vmin=0, vmax=1, cmap="Blues")
@@ -91,7 +92,9 @@ def draw_matrix(counts: Sequence[Sequence[int]], classes: Sequence[str], path: P
         for row, cells in enumerate(values):
             for column, value in enumerate(cells):
                 if value is not None and (value >= 0.005 or count <= 8):
-                    text = f"{100 * value:.0f}" if count > 4 else f"{100 * value:.1f} %"
+                    text = f"{100 * value:.0f}"
+                    if count <= 4:
+                        text = f"{100 * value:.1f} %\n{counts[row][column]:,}"
                     colour = "white" if value > 0.5 else "black"
                     axes.text(column, row, text, ha="center", va="center", color=colour, size=8)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.7)

@@ -99,6 +99,9 @@ def _read(described: Any, tensors: Mapping[str, Tensor]) -> Scored:
         keys = tuple(map(str, parse_json(own.pop(KEYS).numpy().tobytes())))
         if any(value.ndim != 2 or len(value) != len(keys) for value in own.values()):
             raise ValueError(f"not a row of sums for each of {len(keys)} pictures of {split}")
+        counts_NS = own.get("segzoo/confusion")
+        if counts_NS is not None and counts_NS.shape[1] != 3 * len(classes):
+            raise ValueError(f"{counts_NS.shape[1]} sums of {len(classes)} classes")
         splits[split] = PictureSums(keys, {name: value.double() for name, value in own.items()})
     return Scored(
         epoch=int(described["epoch"]),
