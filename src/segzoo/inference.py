@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from segzoo.config import Size, parse_size
+from segzoo.config import MOST_PIXELS, Size, parse_size
 from segzoo.errors import SegzooError, listed, nearest
 
 FULL = "full"
@@ -80,8 +80,16 @@ class Inference:
 
         A scale other than 1 gives the nearest multiples of the network's stride.
         """
-        size = own if self.size == FULL or (self.window and self.size is None) else self.size
-        height, width = trained if size is None else parse_size(size)
+        if self.size == FULL or (self.window and self.size is None):
+            height, width = own  # of any size, a side of one pixel too
+            if not self.window and height * width * scale * scale > MOST_PIXELS:
+                raise SegzooError(
+                    f"--size full: a picture of {width}x{height} through the network at once",
+                    f"up to {MOST_PIXELS / 1e6:.0f} million pixels are; --window 512 slides over "
+                    "larger ones",
+                )
+        else:
+            height, width = trained if self.size is None else parse_size(self.size)
         if scale == 1:
             return height, width
         return _to_stride(height * scale, stride), _to_stride(width * scale, stride)

@@ -47,7 +47,13 @@ class WholeView:
 
     def classes(self) -> Tensor:
         """Return the likeliest class of each pixel."""
-        return self.probability_KHW.argmax(0).to(_id_type(len(self.probability_KHW)))
+        classes, height, width = self.probability_KHW.shape
+        out_HW = self.probability_KHW.new_empty((height, width), dtype=_id_type(classes))
+        step = max(BAND_ROWS, BAND_VALUES // width)  # argmax's own ids take 8 bytes a pixel
+        for top in range(0, height, step):
+            rows = slice(top, top + step)
+            out_HW[rows] = self.probability_KHW[:, rows].argmax(0).to(out_HW.dtype)
+        return out_HW
 
     def foreground(self) -> Tensor:
         """Return what the first class leaves."""
