@@ -57,7 +57,7 @@ def test_the_range_is_that_of_the_usual_depth(tmp_path, kind, times, highest, ca
         dataset = built(deep_set(tmp_path, kind, times))
     assert dataset.resolved_options == {"range": f"0,{highest}"}
     assert "4 of 4 pictures looked at have more than 8 bits, with values up to" in caplog.text
-    assert f"0..{highest} becomes 0..255 (-O range=0,{highest}" in caplog.text
+    assert f"which are read as 0..{highest} (-O range=LOW,HIGH" in caplog.text
     image = dataset[0].image[0].numpy()
     expected = np.rint((GREY.astype(float) * times + int(dataset.keys[0])) * 255 / highest)
     assert np.abs(image - expected).max() <= 1
@@ -178,7 +178,7 @@ def test_a_mixed_set_reads_each_by_its_own_depth(tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="segzoo"):
         dataset = build_folder(root=root, split="train", options=FolderOptions(val=0))
     assert "3 of 4 pictures looked at" in caplog.text
-    assert "the other 1 are 0..255 as they are" in caplog.text
+    assert "; the other 1 as 0..255" in caplog.text
     images = {key: dataset[index].image[0].numpy() for index, key in enumerate(dataset.keys)}
     assert np.array_equal(images["1"], GREY)
     assert np.abs(images["2"].astype(int) - GREY).max() <= 1

@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 from segzoo.builtin import FolderOptions
+from segzoo.data.checking import check
 from segzoo.data.folder import build_folder
 from segzoo.data.headers import read_header
 from segzoo.data.images import read_image, read_mask
 from segzoo.data.opening import DataSource
-from segzoo.data.survey import check
 from segzoo.errors import SegzooError
 
 STORED = np.add.outer(np.arange(8) * 16, np.arange(12) * 9).astype(np.uint8)
@@ -96,6 +96,7 @@ def test_a_square_is_doubtful_and_equal_orientations_are_not(tmp_path):
 
 def test_the_size_of_a_mask_tells(tmp_path):
     stored = built(pairs(tmp_path / "stored", 6, STORED))
+    assert "their masks have the size of the stored pictures: -O exif=ig" in stored.notices[0]
     with pytest.raises(SegzooError, match=r"(?s)8x12 but its mask .* is 12x8.*-O exif=ignore"):
         stored[0]
     assert built(tmp_path / "stored", exif="ignore")[0].target.shape == (8, 12)

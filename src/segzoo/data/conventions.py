@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segzoo.data.decoding import opened
-from segzoo.data.depth import Deep, Range, deep_values, range_text, usual_range
+from segzoo.data.depth import Deep, Range, deep_values, usual_range
 from segzoo.data.headers import read_header, spread
 from segzoo.errors import SegzooError
 
@@ -76,13 +76,13 @@ def _found_range(deep: Sequence[Path], looked_at: int) -> tuple[Range | None, st
     if not 0 < highest <= 65535:
         return None, ""
     found = usual_range(highest)
-    others = looked_at - len(deep)
-    return found, (
+    said = (
         f"{len(deep)} of {looked_at} pictures looked at have more than 8 bits, with values up to "
-        f"{highest:g}: {found[0]:g}..{found[1]:g} becomes 0..255 (-O range={range_text(found)} "
-        "says so, or another range)"
-        + (f"; the other {others} are 0..255 as they are" * (others > 0))
+        f"{highest:g}, which are read as {found[0]:g}..{found[1]:g} (-O range=LOW,HIGH states "
+        "another range)"
     )
+    others = looked_at - len(deep)
+    return found, f"{said}; the other {others} as 0..255" if others else said
 
 
 def _values(path: Path) -> Deep | None:
@@ -94,29 +94,41 @@ def _values(path: Path) -> Deep | None:
 
 
 def _doubt(turned: Sequence[tuple[Path, Path, int]], looked_at: int) -> str:
-    """Say that pictures are turned by their EXIF orientation and their masks are not, where the
-    masks' sizes do not show that this is right.
+    """Say that pictures are turned by their EXIF orientation and their masks are not, unless the
+    masks' sizes show that this is right.
     """
     alone: list[tuple[Path, int]] = []
-    proved = False
+    lies = set[str]()
     for place in spread(len(turned), MOST_READ):
         image, mask, orientation = turned[place]
         if read_header(mask).orientation == orientation:
             continue
-        alone.append((image, orientation))
-        sizes = stored_size(image), stored_size(mask)
-        if orientation >= 5 and None not in sizes:
-            (width, height), of_mask = sizes[0] or (0, 0), sizes[1]
-            proved |= width != height and of_mask == (height, width)
-    if not alone or proved:
+        way = _way_of_mask(image, mask, orientation)
+        lies.add(way)
+        if way != "upright":
+            alone.append((image, orientation))
+    if not alone or ("upright" in lies and "stored" not in lies):
         return ""
     image, orientation = alone[0]
     share = round(len(alone) / min(len(turned), MOST_READ) * len(turned))
-    return (
+    told = (
         f"{share} of {looked_at} pictures looked at carry an EXIF orientation that their masks do "
-        f"not, such as {image} ({orientation}): the pictures are turned upright; if their masks "
-        "were drawn on them as they are stored, -O exif=ignore takes both as stored"
+        f"not, such as {image} ({orientation})"
     )
+    if "stored" in lies:
+        return f"{told}; their masks have the size of the stored pictures: -O exif=ignore"
+    return (
+        f"{told}: the pictures are turned upright; if their masks were drawn on them as they are "
+        "stored, -O exif=ignore takes both as stored"
+    )
+
+
+def _way_of_mask(image: Path, mask: Path, orientation: int) -> str:
+    """Return which way a mask lies by its size, "upright" or "stored"; "" where it cannot tell."""
+    of_image, of_mask = stored_size(image), stored_size(mask)
+    if orientation < 5 or of_image is None or of_mask is None or of_image == of_image[::-1]:
+        return ""
+    return {of_image: "stored", of_image[::-1]: "upright"}.get(of_mask, "")
 
 
 def stored_size(path: Path) -> tuple[int, int] | None:
