@@ -9,6 +9,8 @@ from PIL import Image
 
 from segzoo import SegzooError, fit
 from segzoo.data.batches import Batches
+from segzoo.data.checking import check
+from segzoo.data.opening import DataSource
 from segzoo.data.preflight import look
 from segzoo.data.sample import DataInfo, Sample
 
@@ -140,3 +142,47 @@ def test_floats_without_a_range_are_spoken_of(caplog):
         caplog.clear()
         look({"train": Batches(Floats(), info, size=(2, 2), batch_size=2, workers=0)}, info)
         assert ("`value_range` is 0..255: they are as good as black" in caplog.text) == said
+
+
+def thin(number):
+    """A mask with a line of class 1, one row thick, and a dot of class 2."""
+    mask = np.zeros((40, 40), np.uint8)
+    mask[3 + number * 2] = 1
+    mask[4 + number, 1 + 3 * number] = 2
+    return mask
+
+
+def looked_at(root, size, caplog):
+    source = DataSource("folder", root=root, options={"classes": "ground,crack,dot", "val": 0})
+    data = source.split("train")
+    info = source.info(data)
+    caplog.clear()
+    look({"train": Batches(data, info, size=(size, size), batch_size=2, workers=0)}, info)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    checked = check(source, size=(size, size))
+    assert said == [finding.text for finding in checked if "class" in finding.kind]
+    return said
+
+
+def test_classes_that_are_lost_by_resizing_are_told_as_data_check_tells_them(tmp_path, caplog):
+    root = write(tmp_path, [thin(number) for number in range(6)])
+    assert looked_at(root, 40, caplog) == []
+    (said,) = looked_at(root, 8, caplog)
+    assert "`train`: at 8 x 8 no mask holds `dot`, which 6 of them do at their own size; " in said
+    assert "`crack` is gone from 5 of the 6 masks that hold it at their own size, with 83%" in said
+    assert (
+        "(6 masks looked at): too thin or small for this size; a larger --size keeps more" in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("mask", "size", "words"),
+    [
+        (striped(0, 1, 2, 2), 8, ""),  # Large enough.
+        (striped(0, 1, 1, 1), 8, "no mask holds dot"),  # Of none to begin with.
+        (np.where(np.indices((40, 40)).sum(0) == 20, 2, striped(0, 1, 1, 1)), 20, ""),
+    ],
+)
+def test_what_is_not_lost_is_not_told_as_lost(tmp_path, caplog, mask, size, words):
+    said = looked_at(write(tmp_path, [mask] * 4), size, caplog)
+    assert [words in text and "own size" not in text for text in said] == [True] * bool(words)

@@ -26,6 +26,8 @@ MOST_SECONDS = 2.0
 UNTIL_TRAIN, UNTIL_COMPARED = 0.8, 1.4
 """When to stop looking at training pictures, and comparing their masks with those of their own
 size, so that something is left for other splits."""
+FEWEST_COMPARED = 2
+"""However slow reading is, as one mask alone says little."""
 MOST_ID = 15
 """The highest value of mattes that are taken for class ids: a person of 6 % opacity is none."""
 TOO_FEW = 8
@@ -120,23 +122,27 @@ class Look:
 
     def _vanished(self, where: str) -> Iterator[Verdict]:
         """Say which classes are too thin or small for the size of the training."""
-        height, width = self.size
-        worst = sorted(self.gone, key=lambda k: -self.pixels_gone[k] / self.pixels[k])
-        lost = [k for k in worst if self.pixels_gone[k] > MUCH_LOST * self.pixels[k]]
+        lost = [k for k in self.gone if self.pixels_gone[k] > MUCH_LOST * self.pixels[k]]
         if not lost:
             return
+        lost.sort(key=lambda k: -self.pixels_gone[k] / self.pixels[k])
         said = []
         for label in lost[:8]:
             name, gone, own = self.info.classes[label], self.gone[label], self.own[label]
             share = self.pixels_gone[label] / self.pixels[label]
-            part = "" if share == 1 else f", {share:.0%} of its pixels"
-            which = f"none of the {own}" if gone == own else f"only {own - gone} of the {own}"
-            said.append(f"`{name}` is left in {which} masks that hold it at their own size{part}")
+            said.append(
+                f"no mask holds `{name}`, which {own} of them {'do' if own > 1 else 'does'} at "
+                "their own size"
+                if gone == own
+                else f"`{name}` is gone from {gone} of the {own} masks that hold it at their own "
+                f"size, with {share:.0%} of its pixels"
+            )
+        more = " ..." if lost[8:] else ""
+        looked = f"{self.compared} mask{'s' * (self.compared > 1)} looked at"
         yield Verdict(
             "vanishing class",
-            f"{where}: at {height} x {width} {'; '.join(said)}{' ...' if lost[8:] else ''} "
-            f"({self.compared} masks looked at): too thin or small for this size; a larger --size "
-            "keeps more of them",
+            f"{where}: at {self.size[0]} x {self.size[1]} {'; '.join(said)}{more} ({looked}): too "
+            "thin or small for this size; a larger --size keeps more",
         )
 
     def _mattes(self, where: str) -> Iterator[Verdict]:
@@ -176,29 +182,29 @@ def look(splits: Mapping[str, Batches], info: DataInfo) -> None:
         _refuse_known_faults(batches)
         found = Look(info, split)
         until = start + (UNTIL_TRAIN if split == "train" else MOST_SECONDS)
+        targets: dict[int, Tensor] = {}
         for index in _chosen(batches):
             if (sample := batches.tried(index)) is not None:
                 found.add(sample)
+                targets[index] = sample.target
             if time.monotonic() > until:
                 break
-        if split == "train":
-            _compare_sizes(batches, found, start + UNTIL_COMPARED)
+        if split == "train" and info.target == "labels":
+            _compare_sizes(batches, found, targets, start + UNTIL_COMPARED)
         for verdict in found.verdicts(whole=found.count == batches.count):
             if verdict.stops:
                 raise SegzooError(verdict.text, verdict.hint)
             log.warning("%s", verdict.text)
 
 
-def _compare_sizes(batches: Batches, found: Look, until: float) -> None:
+def _compare_sizes(
+    batches: Batches, found: Look, targets: Mapping[int, Tensor], until: float
+) -> None:
     """Read training masks at their own size too, for as long as there is time."""
-    if found.info.target != "labels":
-        return
     whole = Samples(batches.samples.dataset, found.info, None, batches.seed)
-    for index in _chosen(batches):
-        resized = batches.tried(index)
-        if resized is not None:
-            found.compare(whole.finished(index).target, resized.target)
-        if time.monotonic() > until:
+    for index, resized in targets.items():
+        found.compare(whole.finished(index).target, resized)
+        if time.monotonic() > until and found.compared >= FEWEST_COMPARED:
             return
 
 
