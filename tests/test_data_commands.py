@@ -1,7 +1,10 @@
 """`segzoo data stats | check | preview`."""
 
+import io
 import json
+import logging
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from segzoo.data.standin import shapes
 from segzoo.data.survey import survey
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.preview import draw_preview
+from segzoo.progress import Waiting, waiting
 from segzoo.train.fit import open_splits
 
 
@@ -250,3 +254,106 @@ def test_the_commands_print_and_exit_by_what_they_find(split_root, tmp_path):
     assert run_here("data", "preview", "folder", *root, "-o", out, "--size", "40").returncode == 0
     wrong = run_here("data", "preview", "folder", *root, "-o", out, "--augment", "stronk")
     assert "did you mean `strong`" in wrong.stderr
+
+
+def refuse_names(root):
+    for mask in root.glob("masks/*/*.png"):
+        Image.fromarray(np.array(Image.open(mask)) + np.uint8(40)).save(mask)
+
+
+def refuse_colours(root):
+    for mask in root.glob("masks/*/*.png"):
+        Image.open(mask).convert("L").convert("RGB").point(lambda v: v * 90).save(mask)
+
+
+def refuse_twins(root):
+    Image.open(root / "images/train/0.png").save(root / "images/train/0.jpg")
+
+
+def refuse_void(root):
+    for mask in root.glob("masks/*/*.png"):
+        Image.open(mask).point(lambda v: 255).save(mask)
+
+
+@pytest.mark.parametrize("spoil", [refuse_names, refuse_colours, refuse_twins, refuse_void])
+def test_a_refusal_is_said_as_training_says_it_and_the_rest_looked_at(split_root, spoil):
+    spoil(split_root)
+    options = {"classes": "a,b,c"} if spoil is refuse_names else {}
+    config = RunConfig(data="folder", root=str(split_root), data_options=options)
+    with pytest.raises(SegzooError) as refused:
+        open_splits(config)
+    found = [p for p in check(source(split_root, **options)) if p.grade == "problem"]
+    assert [(p.kind, p.text, p.hint) for p in found] == [
+        ("refused", refused.value.message, refused.value.hint)
+    ]
+    pairs = [word for pair in options.items() for word in ("-O", "=".join(pair))]
+    told = run_here("data", "check", "folder", "--root", str(split_root), "--json", *pairs)
+    assert told.returncode == 1
+    assert refused.value.message in {row["text"] for row in json.loads(told.stdout)}
+
+
+def test_what_training_refuses_on_a_look_is_a_problem(split_root):
+    def kinds(**options):
+        return {p.kind for p in check(source(split_root, **options)) if p.grade == "problem"}
+
+    assert kinds(target="alpha") == {"class ids"}
+    for mask in split_root.glob("masks/*/*.png"):
+        Image.open(mask).point(lambda v: 0).save(mask)
+    assert kinds(classes="a,b", ignore=0) == {"nothing to learn"}
+
+
+class RefusedStream(FaultyStream):
+    notices = ("some shards are missing",)
+    classes = ("a",)
+
+
+class EmptyStream(FaultyStream):
+    def __iter__(self):
+        return iter(())
+
+
+@pytest.mark.parametrize(
+    ("stream", "text"),
+    [
+        (RefusedStream, "names 1 classes: ('a',)"),
+        (EmptyStream, "yields no pictures in this split"),
+        (FaultyStream, "sample 1: ValueError: boom (in"),
+    ],
+)
+def test_streams_are_checked_as_training_reads_them(split_root, monkeypatch, stream, text):
+    opened = source(split_root)
+    only_train(monkeypatch, opened, stream())
+    found = list(check(opened))
+    assert [text in p.text for p in found if p.grade == "problem"] == [True]
+    assert [p.text for p in found if p.grade == "notice"] == list(getattr(stream, "notices", ()))
+
+
+def test_a_terminal_sees_what_is_being_read(split_root, monkeypatch):
+    said = []
+
+    class Watched(Waiting):
+        def says(self, text, total=None):
+            said.append((text, total))
+
+    list(check(source(split_root), shown=Watched()))
+    assert said == [("reading `train`", 4), ("reading `val`", 2), ("comparing pictures", None)]
+    with waiting("starting") as shown:  # No terminal: nothing is drawn.
+        assert type(shown) is Waiting
+
+
+def test_the_line_is_drawn_on_a_terminal_alone(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    err = Terminal()
+    monkeypatch.setattr(sys, "stderr", err)
+    monkeypatch.setenv("TERM", "xterm")
+    with waiting("starting") as shown:
+        shown.says("reading [things]", 3)
+        assert list(shown.through("abc")) == ["a", "b", "c"]
+        logging.getLogger("segzoo").warning("meanwhile")
+    assert "starting" in err.getvalue() and "reading [things]" in err.getvalue()
+    monkeypatch.setenv("TERM", "dumb")
+    with waiting("starting") as shown:
+        assert type(shown) is Waiting

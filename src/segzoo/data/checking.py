@@ -129,7 +129,8 @@ def _check_split(
         seen.places.append((split, item.key))
         seen.marks.append(fingerprint(item.found.image))
     if not thumbs and not faults:
-        text = f"{info.identity} has no pictures in this split"
+        verb = "yields" if is_stream(dataset) else "has"
+        text = f"{info.identity} {verb} no pictures in this split"
         yield _refusal(SegzooError(text), split)
     for verdict in looked.verdicts(whole=True):
         grade = PROBLEM if verdict.stops else SUSPICION
