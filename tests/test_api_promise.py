@@ -50,15 +50,22 @@ SPECS = {
 }
 TOP_LEVEL = (
     *("CommandSpec", "DataInfo", "DataSource", "DatasetSpec", "EncoderWeightsSpec", "LossSpec"),
-    *("MetricSpec", "MissingSplitError", "ModelSpec", "Prediction", "Run", "RunConfig"),
-    *("RunResult", "Sample", "SegzooError", "Segmenter", "create_model", "fit", "get_manager"),
-    *("get_registry", "hookimpl", "load", "option"),
+    *("Evaluation", "MetricSpec", "MissingSplitError", "ModelSpec", "Prediction", "Run"),
+    *("RunConfig", "RunResult", "Sample", "SegzooError", "Segmenter", "create_model", "evaluate"),
+    *("fit", "get_manager", "get_registry", "hookimpl", "list_datasets", "list_models", "load"),
+    "option",
 )
 PARAMETERS = {
-    "create_model": ["name", "in_channels", "num_classes", "options"],
+    "create_model": ["name", "in_channels", "num_classes", "options", "model_options"],
+    "evaluate": [
+        *("weights", "data", "root", "split", "data_options", "sample", "full_size", "metrics"),
+        *("worst", "per_picture", "device", "precision"),
+    ],
+    "list_datasets": ["pattern"],
+    "list_models": ["pattern"],
     "load": ["path", "device", "precision"],
     "option": ["default", "help", "minimum", "maximum"],
-    "fit": ["config", "recipe", "file", "resume", "observers", "progress", "stream", "settings"],
+    "fit": ["config", "recipe", "file", "resume", "observers", "progress", "stream"],
     "DataSource": ["name", "root", "options", "sample"],
     "Sample": ["image", "target", "key"],
     "SegzooError": ["message", "hint"],
@@ -68,6 +75,9 @@ SETTINGS = (
     *("model", "data", "root", "sample", "epochs", "batch_size", "size", "loss", "metrics"),
     *("monitor", "workers", "device", "precision", "seed", "out", "model_options", "data_options"),
 )
+INFERENCE = ("size", "flip", "scales", "window", "overlap", "refine", "batch_size")
+PREDICTION = ("probability_KHW", "mask", "alpha", "mask_image", "overlay", "cutout", "before")
+EVALUATION = ("scores", "intervals", "worst", "unscored", "pictures")
 DATA_INFO = (
     *("identity", "version", "classes", "palette", "target", "ignore_index", "threshold"),
     *("value_range", "options"),
@@ -151,6 +161,11 @@ def test_the_names_of_segzoo():
         assert all(p.default is not REQUIRED for p in further), name
     assert segzoo.Sample._fields == ("image", "target", "key")
     assert set(SETTINGS) <= {field.name for field in dataclasses.fields(segzoo.RunConfig)}
+    assert set(SETTINGS) <= set(inspect.signature(segzoo.fit).parameters)
+    for function in (segzoo.evaluate, segzoo.Segmenter.predict, segzoo.Segmenter.predict_batch):
+        assert set(INFERENCE) <= set(inspect.signature(function).parameters)
+    assert all(hasattr(segzoo.Prediction, name) for name in PREDICTION)
+    assert all(hasattr(segzoo.Evaluation, name) for name in EVALUATION)
 
 
 def test_what_observers_and_data_sets_are_told():
@@ -200,6 +215,8 @@ def test_the_page_names_what_is_pinned():
     written = set(re.findall(r"`([^`]+)`", kept))
     assert hooks <= written
     python, _, checks = kept.partition("### Python")[2].partition("### Checks")
+    assert {*INFERENCE, *EVALUATION} <= set(re.findall(r"`(\w+)`", python))
+    assert all(f"`{name}" in python for name in PREDICTION)
     assert set(TOP_LEVEL) | set(HELPERS) | {"segzoo.__version__"} <= set(
         re.findall(r"`([\w.]+)`", python)
     )

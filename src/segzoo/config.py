@@ -140,8 +140,12 @@ class RunConfig:
     )
     seed: int = option(0, "seed of weights, order and augmentation", minimum=0, maximum=2**32 - 1)
     out: str | None = option(None, "run folder; by default runs/MODEL-DATA, numbered")
-    model_options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    data_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    model_options: dict[str, Any] = dataclasses.field(
+        default_factory=dict, metadata={"help": "the model's own options: `segzoo show MODEL`"}
+    )
+    data_options: dict[str, Any] = dataclasses.field(
+        default_factory=dict, metadata={"help": "the data set's own options: `segzoo show DATA`"}
+    )
 
     def __post_init__(self) -> None:
         for name in ("train_splits", "eval_splits"):

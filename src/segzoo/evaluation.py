@@ -109,7 +109,7 @@ def _mean_loss(losses: list[Tensor], counts: list[int], firsts: list[int]) -> fl
 
 @joined()
 def evaluate_weights(
-    weights: str | Path,
+    weights: str | Path | Segmenter,
     *,
     data: str | None = None,
     root: str | None = None,
@@ -127,28 +127,29 @@ def evaluate_weights(
 ) -> dict[str, Any]:
     """Score a weights file on a split of a data set; what `segzoo evaluate` runs.
 
-    By default the data set, its options and the size are those of the training. With `full_size`,
-    with windows and with the size "full" the probabilities are brought to each picture's own size
-    and scored against the untouched mask. Beside the `scores` of the data set there are their 95 %
-    `intervals`, and the scores of the `worst` pictures; those of all go to `per_picture`, a .csv
-    or .json file. With `confusion` there are the pixels by true and predicted class.
-    Ranks that `torchrun` started share the pictures. Raises SegzooError where the data set does not
-    fit the model.
+    `weights` may be a loaded model, which has its device and precision. By default the data set,
+    its options and the size are those of the training. With `full_size`, with windows and with the
+    size "full" the probabilities are brought to each picture's own size and scored against the
+    untouched mask. Beside the `scores` of the data set there are their 95 % `intervals`, and the
+    scores of the `worst` pictures; those of all go to `per_picture`, a .csv or .json file. With
+    `confusion` there are the pixels by true and predicted class. Ranks that `torchrun` started
+    share the pictures. Raises SegzooError where the data set does not fit the model.
     """
     ranks = asked_for()
     if per_picture is not None:
         check_ending(per_picture)
-    segmenter = load(weights, device=device, precision=precision)
-    trained = segmenter.info
+    segmenter = _loaded(weights, device, precision)
+    trained, path = segmenter.info, segmenter.path
     name = data or str(trained.data["identity"])
     given = dict(options or {})
     if data is None:
         given = {**trained.data["options"], **given}
         if root is None and not sample:
-            root, sample = _where_it_was_trained(Path(weights))
+            root, sample = _where_it_was_trained(path)
     source = DataSource(name, root=root, options=given, sample=sample)
     # What the file says of its data set downloads nothing; what the caller says may.
-    with contextlib.nullcontext() if options or data else offline(f"{weights}, data set {name},"):
+    of_file = f"{path or 'the model'}, data set {name},"
+    with contextlib.nullcontext() if options or data else offline(of_file):
         dataset = _split(source, split)
     for text in notices([dataset]):
         log.warning("%s", text)
@@ -189,7 +190,7 @@ def evaluate_weights(
         counts_KK = scored.matrix()
         matrix = {"confusion": {"counts": counts_KK.tolist(), "shares": shares(counts_KK)}}
     return {
-        "weights": str(weights),
+        "weights": None if path is None else str(path),
         "model": trained.model["identity"],
         "data": info.identity,
         "split": split,
@@ -206,8 +207,21 @@ def evaluate_weights(
     }
 
 
-def _where_it_was_trained(weights: Path) -> tuple[str | None, bool]:
+def _loaded(weights: str | Path | Segmenter, device: str, precision: str) -> Segmenter:
+    if not isinstance(weights, Segmenter):
+        return load(weights, device=device, precision=precision)
+    if (device, precision) != ("auto", "auto"):
+        raise SegzooError(
+            f"evaluate: the model is loaded already, on {weights.device} in {weights.precision}",
+            "give its file, or load it with the device and the precision",
+        )
+    return weights
+
+
+def _where_it_was_trained(weights: Path | None) -> tuple[str | None, bool]:
     """Return the root and --sample of the run folder that the weights lie in, if they do."""
+    if weights is None:
+        return None, False
     config = weights.parent / "config.toml"
     if not config.is_file():
         return None, False

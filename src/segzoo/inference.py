@@ -3,12 +3,14 @@
 The flags that `segzoo predict` and `segzoo evaluate` share are the fields of `Inference`.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any
 
 from segzoo.config import MOST_PIXELS, Size, parse_size
 from segzoo.errors import SegzooError, listed, nearest
+from segzoo.options import option, option_infos
 
 FULL = "full"
 AUTO = "auto"
@@ -35,13 +37,19 @@ class Inference:
     Raises SegzooError naming the flag, what came, and what would work.
     """
 
-    size: Size | int | str | None = None
-    flip: bool = False
-    scales: Any = (1.0,)
-    window: Size | int | str | None = None
-    overlap: float = 0.5
-    refine: str = "none"
-    batch_size: int = 8
+    size: Size | int | str | None = option(
+        None,
+        "size the network sees, 256 or 192x256, or full: each picture's own; default: as "
+        "trained, in windows full",
+    )
+    flip: bool = option(False, "average with the mirrored picture")
+    scales: Any = option((1.0,), "average over these scales of the size, such as 0.75,1,1.25")
+    window: Size | int | str | None = option(
+        None, "slide a window of this size: 512, 384x512, or auto, the size trained at"
+    )
+    overlap: float = option(0.5, "share of a window that the next one sees again, 0 to 0.9")
+    refine: str = option("none", "sharpen the edge with the photograph: none, guided or matting")
+    batch_size: int = option(8, "pictures, or windows, at once", minimum=1)
 
     def __post_init__(self) -> None:
         typed = {
@@ -51,6 +59,14 @@ class Inference:
         }
         for name, value in typed.items():
             object.__setattr__(self, name, value)
+        for name, kind, words in (
+            ("flip", bool, "True or False"),
+            ("overlap", Real, "a number"),
+            ("batch_size", Integral, "a whole number"),
+        ):
+            if not isinstance(value := getattr(self, name), kind):
+                flag = f"--{name.replace('_', '-')}"
+                raise SegzooError(f"{flag} takes {words}, not {value!r:.80}")
         if not 0 <= self.overlap <= MOST_OVERLAP:
             raise SegzooError(
                 f"--overlap {self.overlap}",
@@ -99,6 +115,30 @@ class Inference:
         if self.window is None:
             return None
         return trained if self.window == AUTO else parse_size(self.window)
+
+
+HELP = {info.name: info.help for info in option_infos(Inference)}
+"""What each of the settings is, for the flags of the same names."""
+
+_NAMES = ", ".join(HELP)
+
+
+def with_settings(how: Inference | None, settings: Mapping[str, Any]) -> Inference:
+    """Return `how`, by default as trained, with some settings changed.
+
+    Raises SegzooError for an unknown one, with the nearest match, and for what a field refuses.
+    """
+    if how is not None and not isinstance(how, Inference):
+        raise SegzooError(
+            f"`how` is {type(how).__name__}, no Inference",
+            f"give settings as keywords, size=512; there is: {_NAMES}",
+        )
+    for name in settings:
+        if name not in HELP:
+            raise SegzooError(
+                f"there is no setting `{name}`", f"{nearest(name, HELP)}there is: {_NAMES}"
+            )
+    return replace(how or AS_TRAINED, **settings)
 
 
 def check_refinement(how: str) -> None:
@@ -172,3 +212,7 @@ def _scales(value: Any) -> tuple[float, ...]:
             f"give numbers above 0 and up to {LARGEST_SCALE:g}, comma separated: 0.75,1,1.25",
         )
     return scales
+
+
+AS_TRAINED = Inference()
+"""Each picture whole, once, at the size trained at."""

@@ -34,6 +34,14 @@ class SegmentationModel(nn.Module):
         own = getattr(network, "stride", None)
         self.stride: int = own if isinstance(own, int) else entry.spec.stride
 
+    def __repr__(self) -> str:
+        """Say what it is in one line; the layers are those of `network`."""
+        return (
+            f"SegmentationModel({self.entry.identity}, {count_parameters(self):,} parameters, "
+            f"{self.in_channels} channels to {self.num_classes} classes, stride {self.stride}; "
+            "layers: .network)"
+        )
+
     def forward(self, images_BCHW: Tensor, target_BHW: Tensor | None = None) -> Any:
         """Return logits_BKHW, or in training possibly a dict with `out` (and `aux`, `loss`)."""
         if images_BCHW.shape[1] != self.in_channels:
@@ -85,13 +93,20 @@ def create_model(
     in_channels: int = 3,
     num_classes: int = 2,
     options: Mapping[str, Any] | None = None,
+    model_options: Mapping[str, Any] | None = None,
 ) -> SegmentationModel:
     """Build a registered model with fresh weights.
 
-    `name` is a short name or ``distribution/name``; `options` are the model's own, as typed
-    values or strings. The module takes float images B x in_channels x H x W of any size and gives
-    logits B x num_classes x H x W. Raises SegzooError for an unknown name or option.
+    `name` is a short name or ``distribution/name``; `model_options` are the model's own, as typed
+    values or strings, and `options` is another name for them. The module takes float images
+    B x in_channels x H x W of any size and gives logits B x num_classes x H x W. Raises
+    SegzooError for an unknown name or option.
     """
+    if options is not None and model_options is not None:
+        raise SegzooError(
+            "create_model got `options` and `model_options`, which are the same", "give one of them"
+        )
+    options = model_options if options is None else options
     entry = get_registry().get("models", name)
     made = make_options(entry.spec.options, options, entry.owner)
     build = entry.resolve("build")

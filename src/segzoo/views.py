@@ -22,6 +22,11 @@ BAND_ROWS = 8  # At least, for one band reads the source rows at its border agai
 class View(Protocol):
     """What a network says of one picture, in any of the ways it is asked for."""
 
+    @property
+    def size(self) -> Size:
+        """Height and width of the picture."""
+        ...
+
     def probability(self) -> Tensor:
         """Return float32 probability_KHW, summing to 1 over the classes."""
         ...
@@ -40,6 +45,11 @@ class WholeView:
     """Probabilities at the picture's size, as averaging and refining make them."""
 
     probability_KHW: Tensor
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the picture."""
+        return self.probability_KHW.shape[1], self.probability_KHW.shape[2]
 
     def probability(self) -> Tensor:
         """Return them."""

@@ -8,6 +8,8 @@ downloaded or run to read it, and only installed plugins are named by it.
 import contextlib
 import json
 import math
+import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from segzoo.errors import SegzooError
+from segzoo.errors import SegzooError, listed
 from segzoo.isolation import one_line
 from segzoo.model import SegmentationModel, create_model, model_record, saved_options
 from segzoo.offline import offline
@@ -28,6 +30,8 @@ from segzoo.store import atomic
 from segzoo.tensors import Header, load_tensors, read_header, write_tensors
 from segzoo.train.run import Run, Scores
 from segzoo.weights_info import WeightsInfo, description_fault, info_of
+
+BEST = "best.safetensors"
 
 
 def save_run_weights(run: Run, metrics: dict[str, Scores]) -> None:
@@ -85,12 +89,63 @@ def save_weights(path: Path, model: SegmentationModel, info: WeightsInfo) -> Non
         write_tensors(temporary, tensors, metadata)
 
 
+def weights_file(given: object) -> Path:
+    """Return the file that `given` means: itself, or the best weights in the folder of a run.
+
+    Raises SegzooError where it is no path, or where nothing lies there, with what does.
+    """
+    if not isinstance(given, (str, os.PathLike)):
+        raise SegzooError(
+            f"weights: a path is needed, not {type(given).__name__}",
+            "give a .safetensors file or the folder of a run"
+            + (", here `.weights`" if hasattr(given, "weights") else ""),
+        )
+    path = Path(given)
+    try:
+        path = path / BEST if (path / BEST).is_file() else path
+        if path.is_file():
+            return path
+    except OSError as error:
+        hint = "give a .safetensors file or the folder of a run"
+        raise SegzooError(f"weights {path!s:.80}: {error.strerror}", hint) from error
+    raise SegzooError(*_missing(path))
+
+
+def _missing(path: Path) -> tuple[str, str]:
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
+        return f"weights {path}: a URL, which is not downloaded", "download it, and give the file"
+    if get_registry().find("models", str(path)):
+        return (
+            f"weights {path}: no such file; it is the name of a model, which has no weights yet",
+            f"train it with `segzoo train --model {path}`, or build it with "
+            f'segzoo.create_model("{path}")',
+        )
+    if path.is_dir():
+        return f"weights {path}: a folder without {BEST}", f"give {_nearby(path, path)}"
+    return f"weights {path}: no such file", f"give {_nearby(path, path.parent)}"
+
+
+def _nearby(path: Path, folder: Path) -> str:
+    """Name the weights files that may have been meant."""
+    try:
+        beside = [path.parent / BEST] if path.is_dir() else []  # `last/` of a run was given
+        found = beside if beside and beside[0].is_file() else sorted(folder.glob("*.safetensors"))
+        found += folder.glob(f"*/{BEST}")
+    except OSError:
+        found = []
+    found = [file for file in found if file.is_file()]
+    if not found:
+        return "a .safetensors file or the folder of a run"
+    return f"one of those there: {listed((str(file) for file in found), 8)}"
+
+
 def read_info(path: str | Path) -> WeightsInfo:
     """Read a weights file's description from its header, without its tensors.
 
     Raises SegzooError for a file that is missing, damaged, or not written by segzoo.
     """
-    return info_of(path, _header(Path(path)))
+    path = weights_file(path)
+    return info_of(path, read_header(path))
 
 
 def load_model(path: str | Path) -> tuple[SegmentationModel, WeightsInfo]:
@@ -99,7 +154,8 @@ def load_model(path: str | Path) -> tuple[SegmentationModel, WeightsInfo]:
     Raises SegzooError for a bad file, weights of another architecture, or a model whose plugin is
     not installed, with the `pip install` line for it.
     """
-    header = _header(Path(path))
+    path = weights_file(path)
+    header = read_header(path)
     info = info_of(path, header)
     identity, options = str(info.model["identity"]), info.model["options"]
     _check_installed(path, info)
@@ -122,7 +178,7 @@ def load_model(path: str | Path) -> tuple[SegmentationModel, WeightsInfo]:
         model = _outlined(build)
         if model is not None and (reason := _difference(model, header)):
             raise unlike(reason)
-        tensors = load_tensors(Path(path))
+        tensors = load_tensors(path)
         # Once more, for what is not saved has to be made by the network itself.
         with contextlib.nullcontext() if model is not None else BoundedMemory(header.bytes):
             model = build()
@@ -236,13 +292,3 @@ def _difference(model: SegmentationModel, header: Header) -> str:
         if wanted[name] != header.shapes[name]:
             return f"`{name}` is {list(header.shapes[name])}, not {list(wanted[name])}"
     return ""
-
-
-def _header(path: Path) -> Header:
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is not there"
-        inside = (
-            f", but {path / 'best.safetensors'} is" if (path / "best.safetensors").is_file() else ""
-        )
-        raise SegzooError(f"weights {path}: {what}{inside}", "give a .safetensors file")
-    return read_header(path)

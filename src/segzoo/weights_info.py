@@ -18,6 +18,7 @@ from segzoo.errors import SegzooError
 from segzoo.packages import CORE_PACKAGE, install_command
 from segzoo.tensors import Header, parse_json
 from segzoo.train.run import Scores
+from segzoo.words import counted, sized
 
 FORMAT_VERSION = 1
 MOST_CLASSES, MOST_CHANNELS = 65536, 4096
@@ -57,6 +58,13 @@ class WeightsInfo:
     segzoo: str = ""
     torch: str = ""
     training: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"WeightsInfo({self.model['identity']}, {self.model['in_channels']} channels, "
+            f"{counted(self.classes)}; trained at {sized(self.size)} on {self.data['identity']}, "
+            f"epoch {self.epoch})"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, as they stand in the file's header."""

@@ -12,34 +12,19 @@ from segzoo.cli.console import JSON_HELP, print_json
 from segzoo.cli.inspecting import print_description
 from segzoo.cli.scoring import check_drawn, print_evaluation
 from segzoo.cli.training import parse_pairs
-from segzoo.inference import Inference, saved_kinds
+from segzoo.inference import HELP, Inference, saved_kinds
 
 Weights = Annotated[Path, typer.Argument(help="weights file, best.safetensors of a run")]
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Device = Annotated[str, typer.Option(help="auto (cuda, mps, then cpu), or cpu, cuda:1, mps")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16")]
-Size = Annotated[
-    str | None,
-    typer.Option(
-        help="size the network sees, 256 or 192x256, or full: each picture's own; default: as "
-        "trained, in windows full"
-    ),
-]
-Flip = Annotated[bool, typer.Option("--flip", help="average with the mirrored picture")]
-Scales = Annotated[
-    str, typer.Option(help="average over these scales of the size, such as 0.75,1,1.25")
-]
-Window = Annotated[
-    str | None,
-    typer.Option(help="slide a window of this size: 512, 384x512, or auto, the size trained at"),
-]
-Overlap = Annotated[
-    float, typer.Option(help="share of a window that the next one sees again, 0 to 0.9")
-]
-Refine = Annotated[
-    str, typer.Option(help="sharpen the edge with the photograph: none, guided or matting")
-]
-BatchSize = Annotated[int, typer.Option(min=1, help="pictures, or windows, at once")]
+Size = Annotated[str | None, typer.Option(help=HELP["size"])]
+Flip = Annotated[bool, typer.Option("--flip", help=HELP["flip"])]
+Scales = Annotated[str, typer.Option(help=HELP["scales"])]
+Window = Annotated[str | None, typer.Option(help=HELP["window"])]
+Overlap = Annotated[float, typer.Option(help=HELP["overlap"])]
+Refine = Annotated[str, typer.Option(help=HELP["refine"])]
+BatchSize = Annotated[int, typer.Option(min=1, help=HELP["batch_size"])]
 
 
 def evaluate_command(

@@ -13,7 +13,7 @@ from segzoo.data.names import Names
 from segzoo.data.roots import user_cache_folder
 from segzoo.data.sample import DataInfo, describe
 from segzoo.errors import MissingSplitError, SegzooError
-from segzoo.options import make_options, options_dict
+from segzoo.options import make_options, option_infos, options_dict
 from segzoo.plugins import get_registry
 from segzoo.registry import Entry
 from segzoo.store import replace_folder
@@ -43,6 +43,16 @@ class DataSource:
                 self.entry.spec.name,
                 self.root,
             )
+
+    def __repr__(self) -> str:
+        declared = option_infos(self.entry.spec.options)
+        given = [
+            f"{info.name}={value!r}"
+            for info in declared
+            if (value := getattr(self.options, info.name)) != info.default
+        ]
+        where = [] if self.root is None else [str(self.root)]
+        return f"DataSource({', '.join([self.entry.identity, *where, *given])})"
 
     def split(self, split: str) -> Any:
         """Build one split; raises MissingSplitError where the data set has none of that name."""

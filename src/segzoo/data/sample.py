@@ -13,6 +13,7 @@ from torch import Tensor
 from segzoo.errors import SegzooError
 from segzoo.registry import Entry
 from segzoo.specs import RGB, target_kinds
+from segzoo.words import counted, sized
 
 COLOURS_OF = "a colour of three numbers 0..255 for each class"
 _UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -29,6 +30,18 @@ class Sample(NamedTuple):
     image: Tensor
     target: Tensor
     key: str
+
+    def __repr__(self) -> str:
+        return (
+            f"Sample({self.key!r}, image {_shape_of(self.image)}, target {_shape_of(self.target)})"
+        )
+
+
+def _shape_of(value: Any) -> str:
+    """Say of a tensor its type and shape, not its values."""
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return f"{str(value.dtype).removeprefix('torch.')} {sized(value.shape)}"
 
 
 class Batch(NamedTuple):
@@ -57,6 +70,9 @@ class DataInfo:
     threshold: int | None = None
     value_range: tuple[float, float] = (0.0, 255.0)
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"DataInfo({self.identity}, {self.target}, {counted(self.classes)})"
 
 
 def describe(dataset: Any, entry: Entry, options: dict[str, Any]) -> DataInfo:

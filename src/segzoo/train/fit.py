@@ -4,10 +4,10 @@ import contextlib
 import copy
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, Unpack
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from segzoo.losses.balance import with_counted_weights
 from segzoo.metrics import MetricSet
 from segzoo.model import Preprocess, count_parameters, create_model, normalization
 from segzoo.ranks import ALONE, Ranks, asked_for, joined, same_norms
+from segzoo.settings import FitSettings, takes_settings
 from segzoo.store import locked, remove_temporary, write_json
 from segzoo.train.device import pick_device, pick_precision
 from segzoo.train.folders import (
@@ -53,6 +54,7 @@ from segzoo.train.stopping import listening
 log = logging.getLogger("segzoo")
 
 
+@takes_settings(FitSettings, RunConfig)
 @joined()
 def fit(
     config: RunConfig | None = None,
@@ -64,11 +66,11 @@ def fit(
     observers: Sequence[object] = (),
     progress: bool = True,
     stream: TextIO | None = None,
-    **settings: Any,
+    **settings: Unpack[FitSettings],
 ) -> RunResult:
     """Train a registered model on a registered data set; what `segzoo train` runs.
 
-    Give a RunConfig, or its fields as keywords (``model="linknet", data="hk", root="...",
+    Give a RunConfig, or settings as keywords (``model="linknet", data="hk", root="...",
     epochs=20``) over a `recipe` and a TOML `file`. `resume` continues a run folder, to the bit, and
     with `force` also with other settings or pictures than the run's. `observers`
     are objects with ``segzoo_fit_start(run)`` and the other observer methods. Writes the run
@@ -80,14 +82,15 @@ def fit(
     leave_if_imported_again()
     ranks = asked_for()
     if resume is not None:
-        config, folder = resumed_config(Path(resume), settings, force)
+        config, folder = resumed_config(Path(resume), {**settings}, force)
     else:
+        _check_given(config, settings)
         if config is not None and (settings or recipe or file):
             raise SegzooError(
                 f"fit: a RunConfig and beside it {', '.join(settings) or 'a recipe or file'}",
                 "give one or the other; dataclasses.replace changes a RunConfig",
             )
-        config = with_typed_options(config or make_config(settings, recipe=recipe, file=file))
+        config = with_typed_options(config or make_config({**settings}, recipe=recipe, file=file))
         if config.root is not None:
             config = replace(config, root=_whole_root(config.root))
         folder = new_folder(config, ranks)
@@ -108,6 +111,25 @@ def fit(
         if ranks.first:
             save_config(folder, run.config)
         return _train(run, watching)
+
+
+def _check_given(config: object, settings: Mapping[str, object]) -> None:
+    """Refuse what is easily given in the place of names and settings."""
+    if config is not None and not isinstance(config, RunConfig):
+        raise SegzooError(
+            f"fit: {type(config).__name__} is no RunConfig",
+            'give settings as keywords: fit(model="unet", data="folder", root="DIR")',
+        )
+    if isinstance(settings.get("model"), nn.Module):
+        raise SegzooError(
+            "fit: `model` is the name of a registered model, not a module",
+            "`segzoo new model NAME` writes the package that registers one; segzoo.list_models()",
+        )
+    if "options" in settings:
+        raise SegzooError(
+            "fit has no setting `options`",
+            "model_options are those of the model, data_options those of the data set",
+        )
 
 
 def _whole_root(root: str) -> str:
@@ -208,7 +230,7 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
         config.model,
         in_channels=train.channels,
         num_classes=len(info.classes),
-        options=config.model_options,
+        model_options=config.model_options,
     )
     if config.drop_path > 0 and (encoder := pretrained_module(model)):
         drop_blocks(encoder, config.drop_path)

@@ -100,6 +100,13 @@ class Run:
     disabled_observers: dict[str, str] = field(default_factory=dict)  # name -> what it raised
     skipped: list[tuple[int, list[str]]] = field(default_factory=list)  # steps, with their pictures
 
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"Run({self.folder}: {config.model} on {config.data}, epoch {self.epoch} of "
+            f"{config.epochs})"
+        )
+
     @property
     def deployed(self) -> SegmentationModel:
         """The model that is scored and saved: the averaged weights where there are any."""
@@ -163,6 +170,12 @@ class RunResult:
     observer_errors: dict[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     skipped_steps: tuple[tuple[int, tuple[str, ...]], ...] = ()
+
+    def __repr__(self) -> str:
+        return (
+            f"RunResult({self.model} on {self.data}: {self.monitor} {self.best_score:.4f} in epoch "
+            f"{self.best_epoch} of {self.epochs}; {self.weights})"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -1,0 +1,128 @@
+"""The keywords of `segzoo.fit`, `segzoo.evaluate` and `Segmenter.predict`, as types and as help.
+
+What a setting is, its default and its help stand in `RunConfig` and `Inference`. The typed dicts
+here repeat the names for type checkers and editors, with everything that a field may be given as;
+a test compares them with the dataclasses. `takes_settings` gives a function the signature and the
+help that come of both, for `help(segzoo.fit)` and completion at a prompt.
+"""
+
+import dataclasses
+import inspect
+import textwrap
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypedDict, TypeVar
+
+from segzoo.config import Size
+from segzoo.options import option_infos
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+WIDTH = 96
+HEADING = "\n\nThe settings, with their defaults:\n\n"
+
+
+class InferenceSettings(TypedDict, total=False):
+    """How pictures go through a network: the fields of `segzoo.inference.Inference`."""
+
+    size: Size | int | str | None
+    flip: bool
+    scales: float | str | Sequence[float]
+    window: Size | int | str | None
+    overlap: float
+    refine: Literal["none", "guided", "matting"]
+    batch_size: int
+
+
+class FitSettings(TypedDict, total=False):
+    """What decides a training: the fields of `segzoo.RunConfig`."""
+
+    model: str
+    data: str
+    root: str | Path | None
+    sample: bool
+    epochs: int
+    minutes: float
+    batch_size: int
+    size: Size | int | str
+    normalize: Literal["auto", "imagenet", "half", "unit"]
+    augment: Literal["none", "light", "strong"]
+    loss: str
+    aux_weight: float
+    optimizer: str
+    lr: float
+    encoder_lr: float
+    layer_decay: float
+    freeze_epochs: int
+    freeze_norms: bool
+    drop_path: float
+    weight_decay: float
+    schedule: str
+    step_epochs: float
+    step_gamma: float
+    warmup_epochs: float
+    clip_grad: float
+    accumulate: int
+    ema: float
+    monitor: str
+    tolerance: float
+    metrics: str
+    patience: int
+    train_splits: str | Sequence[str]
+    eval_splits: str | Sequence[str]
+    device: str
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    channels_last: bool
+    compile: bool
+    shard: bool
+    workers: int
+    cache: Literal["auto", "memory", "none"]
+    on_bad_image: Literal["stop", "skip"]
+    on_nonfinite: Literal["stop", "skip"]
+    save_minutes: float
+    seed: int
+    out: str | Path | None
+    model_options: Mapping[str, Any]
+    data_options: Mapping[str, Any]
+
+
+def takes_settings(settings: type, declared: type) -> Callable[[Function], Function]:
+    """Say in a function's signature and docstring what its ``**settings`` are.
+
+    `settings` is the typed dict of its annotation, `declared` the dataclass that has their
+    defaults and help. How the function is called does not change.
+    """
+    hints = typing.get_type_hints(settings)
+    infos = [info for info in option_infos(declared) if info.name in hints]
+    made = {
+        field.name: field.default_factory()
+        for field in dataclasses.fields(declared)
+        if field.default_factory is not dataclasses.MISSING
+    }
+    defaults = {info.name: made.get(info.name, info.default) for info in infos}
+
+    def documented(function: Function) -> Function:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        keywords = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[name]
+            )
+            for name, default in defaults.items()
+        ]
+        function.__signature__ = signature.replace(parameters=[*own, *keywords])  # type: ignore[attr-defined]
+        lines = [
+            textwrap.fill(
+                f"{info.name}={defaults[info.name]!r}: {info.help}",
+                WIDTH,
+                initial_indent="    ",
+                subsequent_indent=" " * 8,
+                break_on_hyphens=False,
+            )
+            for info in infos
+        ]
+        function.__doc__ = inspect.cleandoc(function.__doc__ or "") + HEADING + "\n".join(lines)
+        return function
+
+    return documented
