@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,8 @@ LONG = 60  # seconds, which nobody waits for
 
 
 def train(root, out, **changes):
-    return fit(**{**TINY, "root": str(root), "out": str(out), **changes})
+    settings: dict[str, Any] = {**TINY, "root": str(root), "out": str(out), **changes}
+    return fit(**settings)
 
 
 def assert_same_end(one, two):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,8 @@ TINY = {
 
 
 def train(root, out, **changes):
-    return fit(**{**TINY, "root": str(root), "out": str(out), **changes})
+    settings: dict[str, Any] = {**TINY, "root": str(root), "out": str(out), **changes}
+    return fit(**settings)
 
 
 def assert_same_weights(one, two):

@@ -1,6 +1,7 @@
 """What a training does about losses that are not finite, broken pictures and too little memory."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,8 @@ TINY = {
 
 
 def train(root, out, **changes):
-    return fit(**{**TINY, "root": str(root), "out": str(out), **changes})
+    settings: dict[str, Any] = {**TINY, "root": str(root), "out": str(out), **changes}
+    return fit(**settings)
 
 
 def spoil_loss(monkeypatch, wrong):

@@ -82,8 +82,10 @@ def trained_here(folder: Path, out: Path, **settings: Any) -> Any:
     """Train in this process on the pictures in `folder`; return the result."""
     from segzoo.train.fit import fit
 
+    light = {"size": 16, "save_minutes": 0.05, "augment": "light"}
+    merged: dict[str, Any] = {**TRAINING, **light, **settings}
     return fit(
-        **{**TRAINING, "size": 16, "save_minutes": 0.05, "augment": "light", **settings},
+        **merged,
         root=str(folder / "HK"), train_splits=("train", "val"), eval_splits=("test",),
         out=str(out),
     )  # fmt: skip

@@ -57,7 +57,8 @@ def train(folder: Path, root: Path, **changes: Any) -> None:
     if (folder / "config.toml").is_file():
         fit(resume=folder, progress=False)
     else:
-        fit(**{**TRAINING, "root": str(root), "out": str(folder), **changes})
+        settings: dict[str, Any] = {**TRAINING, "root": str(root), "out": str(folder), **changes}
+        fit(**settings)
 
 
 def in_a_child(call: Callable[[], object], log: Path | None = None) -> int:

@@ -16,7 +16,7 @@ from segzoo.data.finish import resize_image
 from segzoo.errors import SegzooError
 from segzoo.inference import AS_TRAINED, Inference, with_settings
 from segzoo.model import Preprocess, SegmentationModel
-from segzoo.pixels import as_pixels
+from segzoo.pixels import as_pixels, pixels_of_each
 from segzoo.prediction import Prediction, has_background
 from segzoo.refine import refine
 from segzoo.settings import InferenceSettings, takes_settings
@@ -82,11 +82,12 @@ class Segmenter:
     ) -> Prediction:
         """Segment one picture of any size.
 
-        `image` is a path, a PIL picture, a numpy array H x W x C or H x W (uint8), or a tensor
-        C x H x W. The network sees it resized to the size it was trained at, or as `how` and
-        `settings`, the fields of `Inference`, say: ``predict(image, size=512, flip=True)``. The
-        result comes back at the picture's own size. Raises SegzooError for unreadable files, for
-        pictures with the wrong number of channels, and for settings out of their range.
+        `image` is a path, a file's content as bytes, a file opened in binary mode, a PIL picture,
+        a numpy array H x W x C or H x W (uint8), or a tensor C x H x W. The network sees it resized
+        to the size it was trained at, or as `how` and `settings`, the fields of `Inference`, say:
+        ``predict(image, size=512, flip=True)``. The result comes back at the picture's own size.
+        Raises SegzooError for unreadable files, for pictures with the wrong number of channels, and
+        for settings out of their range.
         """
         how = with_settings(how, settings)
         return next(self.predictions([as_pixels(image)], how))
@@ -103,7 +104,7 @@ class Segmenter:
         They, `how` and `settings` are as for `predict`, and so are the results, up to rounding.
         """
         how = with_settings(how, settings)
-        return list(self.predictions([as_pixels(image) for image in images], how))
+        return list(self.predictions(pixels_of_each(images), how))
 
     def predictions(self, pictures: Sequence[Tensor], how: Inference) -> Iterator[Prediction]:
         """Yield the prediction of each of some pixel values C x H x W, one at a time."""

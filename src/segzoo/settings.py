@@ -81,6 +81,7 @@ class FitSettings(TypedDict, total=False):
     on_bad_image: Literal["stop", "skip"]
     on_nonfinite: Literal["stop", "skip"]
     save_minutes: float
+    keep_state: bool
     seed: int
     out: str | Path | None
     model_options: Mapping[str, Any]

@@ -111,9 +111,8 @@ class TestUNetOverAnEncoderThatBeginsAtAQuarter(ModelConformance):
 
 
 def test_over_an_encoder_training_has_a_second_head_and_scoring_has_not():
-    how = {"in_channels": 3, "num_classes": 3}
     options = {"encoder": "resnet10t", "encoder_weights": "none", "width": 2}
-    network = segzoo.create_model("unet", **how, options=options)
+    network = segzoo.create_model("unet", in_channels=3, num_classes=3, options=options)
     images = torch.randn(2, 3, 64, 96)
     output = network.train()(images)
     assert set(output) == {"out", "aux"}
