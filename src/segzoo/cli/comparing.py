@@ -3,7 +3,7 @@
 import itertools
 from typing import Any
 
-from segzoo.cli.tables import interval_text, number, print_pieces, printable, score_text
+from segzoo.cli.tables import interval_text, number, print_pieces, print_text, score_text
 from segzoo.provenance import setting_text
 
 FACTS = {
@@ -17,27 +17,30 @@ def print_comparison(records: list[dict[str, Any]]) -> None:
     groups = [list(g) for _, g in itertools.groupby(records, key=lambda record: record["group"])]
     _print_settings(records)
     if len(groups) > 1:
-        print(
+        print_text(
             f"These runs were scored on {len(groups)} different sets of data: scores compare "
-            "within a group alone.\n"
+            "within a group alone."
         )
+        print()
     for group in groups:
         first = group[0]
         where = f"group {first['group']}: " if len(groups) > 1 else ""
-        why = f" ({first['unlike']})" if first["unlike"] else ""
+        named = first["unlike"].startswith("another data set")  # The name itself says it.
+        why = f" ({first['unlike']})" if first["unlike"] and not named else ""
         size = f", scored at {setting_text(first['size'])}" if first["size"] else ""
         size = "" if first["unlike"].startswith("scored at") else size
-        print(f"{where}{first['data']}{size}{why}\n")
+        print_text(f"{where}{first['data']}{size}{why}")
+        print()
         _print_scores(group)
         _print_differences(group)
     for record in records:
         for note in record["notes"]:
-            print(printable(f"{record['run']}: {note}"))
+            print_text(f"{record['run']}: {note}")
 
 
 def _print_settings(records: list[dict[str, Any]]) -> None:
     """Print what each run is: the settings that differ, and how long and fast it was."""
-    names = list(records[0]["settings"])
+    names = [name for name in records[0]["settings"] if name not in FACTS]
     if len({record["model"] for record in records}) > 1 or "model" not in names:
         names = ["model", *(name for name in names if name != "model")]
     columns = ["run", *(name.removeprefix("model_options.") for name in names), *FACTS.values()]
@@ -97,7 +100,8 @@ def _print_differences(group: list[dict[str, Any]]) -> None:
         return
     title = f"difference from {group[0]['run']}, over the same pictures"
     print_pieces(["run, score", "difference", "95 % interval", "p"], rows, title=title, least=30)
-    print(
-        "p: approximate randomization over pictures, unadjusted. It knows nothing of chance in\n"
-        "training: another seed may differ by as much.\n"
+    print_text(
+        "p: approximate randomization over pictures, unadjusted. It knows nothing of chance in "
+        "training: another seed may differ by as much."
     )
+    print()

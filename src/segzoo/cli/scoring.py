@@ -9,6 +9,7 @@ from segzoo.cli.tables import (
     lines_fit,
     number,
     print_pieces,
+    print_text,
     printable,
     score_text,
 )
@@ -51,7 +52,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
         print_pieces(("picture", *names[1:]), rows, title=title)
     if unscored := result["unscored"]:
         shown = ", ".join(unscored[:SHOWN]) + (", ..." if len(unscored) > SHOWN else "")
-        print(f"{len(unscored)} without a scored pixel: {shown}")
+        print_text(f"{len(unscored)} without a scored pixel: {shown}")
 
 
 def _print_classes(result: dict[str, Any]) -> None:
@@ -79,7 +80,7 @@ def _print_classes(result: dict[str, Any]) -> None:
     ]
     if absent:
         shown = ", ".join(absent[:SHOWN]) + (", ..." if len(absent) > SHOWN else "")
-        print(f"-: in no mask and no prediction, and in no mean: {shown}")
+        print_text(f"-: in no mask and no prediction, and in no mean: {shown}")
 
 
 def _cell(result: dict[str, Any], name: str, between: str) -> str:
@@ -103,7 +104,8 @@ def _print_confusion(classes: list[str], confusion: dict[str, Any]) -> None:
         return
     lines = _short_lines(classes, counts, shares)
     if lines_fit(lines):
-        print(f"{title} by number; % of the true class, . is less than half of one\n")
+        print_text(f"{title} by number; % of the true class, . is less than half of one")
+        print()
         print("\n".join(lines) + "\n")
         return
     _print_pairs(classes, counts, shares)

@@ -1,5 +1,6 @@
 """Tables of scores: classes or runs in rows, metrics in columns, in pieces where they are wide."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,7 +69,7 @@ def print_pieces(
         chosen = [0, *piece]
         shown = [[row[place] for place in chosen] for row in rows]
         if title:
-            print(printable(title))
+            print_text(title)
             title = ""
         _print([columns[place] for place in chosen], shown, room + EDGES)
 
@@ -92,6 +93,12 @@ def fits(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     """Say whether a table has room in one piece."""
     sizes = [_size([name, *cells]) for name, *cells in zip(columns, *rows, strict=True)]
     return sum(sizes) + PADDING * (len(sizes) - 1) <= width() - EDGES
+
+
+def print_text(text: str) -> None:
+    """Print a sentence that may hold foreign names, broken between words where it is long."""
+    lines = textwrap.wrap(printable(text), width(), break_long_words=False, break_on_hyphens=False)
+    print("\n".join(lines))
 
 
 def lines_fit(lines: Sequence[str]) -> bool:
