@@ -77,6 +77,7 @@ def test_two_processes_score_to_the_last_digit_what_one_does(trained, data, how,
     weights = trained["one"][0] / "best.safetensors"
     tables = [tmp_path / "one.csv", tmp_path / "two.csv"]
     words = ["evaluate", weights, *data[2:4], "--metrics", "boundary, overlap", "--json", *how]
+    words += ["--confusion"]
     one, two = (
         json.loads(run(*words, "--per-picture", table, start=start).stdout)
         for start, table in ((ALONE, tables[0]), (TWO, tables[1]))
