@@ -165,11 +165,15 @@ def test_the_models_options_have_one_name():
     assert "model_options" in {field.name for field in dataclasses.fields(RunConfig)}
 
 
-def test_weights_are_a_file_or_the_folder_of_a_run(run_folder, tmp_path, monkeypatch):
+def test_weights_are_a_file_or_the_folder_of_a_run(run_folder, picture, tmp_path, monkeypatch):
     weights = run_folder / "best.safetensors"
     assert read_info(run_folder) == read_info(weights)
     assert segzoo.load(str(run_folder)).path == weights
     assert run_here("inspect", str(run_folder), "--json").returncode == 0
+    picture.save(tmp_path / "a.png")
+    printed = run_here("predict", str(run_folder), str(tmp_path / "a.png"), "-o", str(tmp_path))
+    assert printed.returncode == 0, printed.stderr
+    assert (tmp_path / "a_cutout.png").is_file()
     (run_folder / "last").mkdir(exist_ok=True)
     result = dataclasses.make_dataclass("R", ["weights"])(weights)
     monkeypatch.chdir(tmp_path)
@@ -409,9 +413,12 @@ def test_values_of_another_range_are_shown_as_colours(segmenter):
     assert (np.asarray(prediction.overlay()) == 128).all()
 
 
-def test_objects_say_what_they_are_in_a_line_or_two(segmenter, picture, hk_root, run_folder):
+def test_objects_say_what_they_are_in_a_line_or_two(
+    segmenter, picture, hk_root, folder_root, run_folder
+):  # fmt: skip
     source = segzoo.DataSource("hk", root=hk_root, options={"matte": "soft"})
     samples = source.split("test")
+    own = segzoo.DataSource("folder", root=folder_root).split("train")
     many = dataclasses.replace(
         segmenter.info, classes=tuple(f"class {n}" for n in range(40)), palette=((0, 0, 0),) * 40
     )
@@ -427,6 +434,7 @@ def test_objects_say_what_they_are_in_a_line_or_two(segmenter, picture, hk_root,
         (source, f"DataSource(segzoo-hk/hk, {hk_root}, matte='soft')"),
         (source.info(samples), "DataInfo(segzoo-hk/hk, alpha, 2 classes: background, person)"),
         (samples[0], "image uint8 3 x "),
+        (own, "FolderDataset(6 pictures, labels, 3 classes: "),
         (result_of(run_folder), "mean_iou 0.8000 in epoch 2 of 3; "),
     ):
         assert told in repr(value)

@@ -148,7 +148,7 @@ def convert(value: Any, info: OptionInfo, owner: str) -> Any:
     if not isinstance(value, (str, bool)) and value is not None:
         value = info.older.get(value, value)
     fault = SegzooError(
-        f"{owner}: option `{info.name}` takes {info.takes}, not {value!r}",
+        f"{owner}: option `{info.name}` takes {info.takes}, not {value!r:.200}",
         nearest(str(value), map(str, info.choices)) or f"`{info.name}`: {info.help}",
     )
     if optional and (value is None or (isinstance(value, str) and value.lower() == "none")):

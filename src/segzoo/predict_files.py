@@ -21,7 +21,7 @@ from segzoo.predict_outputs import Job, check_targets, jobs_for, new_folder
 from segzoo.predict_record import Command, Record
 from segzoo.ranks import asked_for
 from segzoo.store import atomic
-from segzoo.weights import read_info
+from segzoo.weights import read_info, weights_file
 
 READERS = 2
 WRITERS = 2  # Each holds a whole prediction. Pillow compresses without Python's lock.
@@ -62,11 +62,12 @@ def predict_files(
     """
     saved_kinds(save)  # A mistyped kind is told before anything is read.
     found = collect(pictures)
+    weights = weights_file(weights)
     info = read_info(weights)
     kinds = saved_kinds(save, alpha=info.target == "alpha", background=has_background(info))
     behind = None if background is None else parse_background(background)
     written_kinds = kinds if behind is None else (*kinds, "background")
-    command = Command.of(Path(weights), how, background)
+    command = Command.of(weights, how, background)
     ranks = asked_for()
 
     def planned(folder: Path) -> tuple[list[Job], Record]:
@@ -78,10 +79,9 @@ def predict_files(
     segmenter = load(weights, device=device, precision=precision)
     jobs, record = plan or planned(new_folder())
 
-    def write(done: tuple[Job, Tensor, Prediction]) -> dict[str, str]:
-        job, pixels_CHW, prediction = done
-        image = Image.fromarray(pixels_CHW.permute(1, 2, 0).numpy())
-        made = _made(prediction, image, behind)
+    def write(done: tuple[Job, Prediction]) -> dict[str, str]:
+        job, prediction = done
+        made = _made(prediction, behind)
         files = {kind: job.file(kind) for kind in written_kinds}
         for kind, file in files.items():
             with atomic(file) as temporary:
@@ -100,15 +100,15 @@ def _read(job: Job) -> tuple[Job, Tensor]:
 
 def _predicted(
     segmenter: Segmenter, read: Iterable[tuple[Job, Tensor]], how: Inference
-) -> Iterator[tuple[Job, Tensor, Prediction]]:
+) -> Iterator[tuple[Job, Prediction]]:
     for batch in _batches(read, how.pictures_at_once):
         predictions = segmenter.predictions([pixels_CHW for _, pixels_CHW in batch], how)
-        for job, pixels_CHW in batch:
+        for job, _ in batch:
             try:
                 prediction = next(predictions)
             except SegzooError as error:
                 raise SegzooError(f"{job.picture}: {error.message}", error.hint) from error
-            yield job, pixels_CHW, prediction
+            yield job, prediction
 
 
 def _batches(items: Iterable[Given], size: int) -> Iterator[list[Given]]:
@@ -128,18 +128,16 @@ def _batches(items: Iterable[Given], size: int) -> Iterator[list[Given]]:
         yield batch
 
 
-def _made(
-    prediction: Prediction, image: Image.Image, behind: Background | None
-) -> dict[str, Callable[[Path], None]]:
+def _made(prediction: Prediction, behind: Background | None) -> dict[str, Callable[[Path], None]]:
     """Return what makes each kind of output, when it is called, and saves it to a path."""
     pictures: dict[str, Callable[[], Image.Image]] = {
         "mask": prediction.mask_image,
-        "overlay": lambda: prediction.overlay(image),
-        "cutout": lambda: prediction.cutout(image),
+        "overlay": prediction.overlay,
+        "cutout": prediction.cutout,
         "alpha": prediction.alpha_image,
     }
     if behind is not None:
-        pictures["background"] = lambda: prediction.before(image, behind)
+        pictures["background"] = lambda: prediction.before(background=behind)
     savers = {kind: functools.partial(_save, make) for kind, make in pictures.items()}
     return {
         **savers,

@@ -29,6 +29,7 @@ from segzoo.data.palettes import Reading
 from segzoo.data.sample import Sample
 from segzoo.data.splits import carve_by_pattern
 from segzoo.errors import MissingSplitError, SegzooError
+from segzoo.words import counted
 
 log = logging.getLogger("segzoo")
 
@@ -66,6 +67,9 @@ class FolderDataset(Dataset[Sample]):
         self._deep_range, self._upright = conventions.deep_range, options.exif == "apply"
         if conventions.deep_range and options.range is None:
             self.resolved_options["range"] = range_text(conventions.deep_range)
+
+    def __repr__(self) -> str:
+        return f"FolderDataset({len(self)} pictures, {self.target}, {counted(self.classes)})"
 
     def __len__(self) -> int:
         return len(self.keys)
