@@ -19,6 +19,7 @@ from segzoo.predict import AS_TRAINED, Prediction, Segmenter, has_background, lo
 from segzoo.predict_inputs import collect
 from segzoo.predict_outputs import Job, check_targets, jobs_for, new_folder
 from segzoo.predict_record import Command, Record
+from segzoo.progress import NOTHING_SHOWN, Waiting
 from segzoo.ranks import asked_for
 from segzoo.store import atomic
 from segzoo.weights import read_info, weights_file
@@ -40,6 +41,7 @@ def predict_files(
     overwrite: bool = False,
     device: str = "auto",
     precision: str = "auto",
+    shown: Waiting = NOTHING_SHOWN,
 ) -> list[dict[str, str]]:
     """Segment pictures, and the pictures of folders, into `out`; what `segzoo predict` runs.
 
@@ -89,9 +91,11 @@ def predict_files(
                 record.note(file, temporary, job.picture, command)
         return {"picture": str(job.picture), **{kind: str(file) for kind, file in files.items()}}
 
+    shown.says("segmenting pictures", len(jobs))
     with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(WRITERS) as writers:
         read = in_order(readers, _read, jobs, ahead=how.pictures_at_once)
-        return list(in_order(writers, write, _predicted(segmenter, read, how), ahead=1))
+        written = in_order(writers, write, _predicted(segmenter, read, how), ahead=1)
+        return list(shown.through(written))
 
 
 def _read(job: Job) -> tuple[Job, Tensor]:

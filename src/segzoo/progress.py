@@ -72,7 +72,8 @@ def waiting(text: str) -> Iterator[Waiting]:
     What is logged meanwhile appears above the line. Elsewhere, in a pipe or a log file, nothing
     is shown.
     """
-    shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    first = os.environ.get("RANK", "0") == "0"  # of those that torchrun has started
+    shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and first
     line = _Line(text) if shown else NOTHING_SHOWN
     try:
         yield line

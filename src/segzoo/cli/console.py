@@ -7,9 +7,12 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperGroup
+
+from segzoo.progress import Waiting, waiting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -132,3 +135,9 @@ def end_announcing() -> None:
     if _sign is not None:
         _sign.cancel()
         _sign = None
+
+
+def working(text: str) -> AbstractContextManager[Waiting]:
+    """Show on a terminal at once, and until the block ends, what is being waited for."""
+    end_announcing()
+    return waiting(text)

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from segzoo.cli.console import JSON_HELP, print_json, print_table
+from segzoo.cli.console import JSON_HELP, print_json, print_table, working
 from segzoo.cli.training import parse_pairs
 from segzoo.config import RunConfig, parse_size
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.options import option_infos
-from segzoo.progress import waiting
 
 FAILED = 1
 
@@ -35,7 +34,7 @@ def stats_command(
     json: AsJson = False,
 ) -> None:
     """Count pictures, sizes, the classes' shares, mean and std of every split."""
-    with waiting("starting") as shown:
+    with working("starting") as shown:
         source = _open(name, root, o, sample)
         from segzoo.data.survey import survey
 
@@ -84,7 +83,7 @@ def check_command(
     into another. Suspicions, such as a mask that fits its picture better mirrored, are listed.
     """
     pixels = parse_size(size) if size else None
-    with waiting("starting") as shown:
+    with working("starting") as shown:
         source = _open(name, root, o, sample)
         from segzoo.data.checking import GROUPS, PROBLEM, SUSPICION, check
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from segzoo.cli.comparing import print_comparison
-from segzoo.cli.console import JSON_HELP, print_json
+from segzoo.cli.console import JSON_HELP, print_json, working
 from segzoo.cli.inspecting import print_description
 from segzoo.cli.scoring import check_drawn, print_evaluation
 from segzoo.cli.training import parse_pairs
@@ -155,9 +155,9 @@ def predict_command(
         batch_size=batch_size,
     )
     saved_kinds(save)
-    from segzoo.predict_files import predict_files
+    with working("starting") as shown, contextlib.redirect_stdout(sys.stderr):
+        from segzoo.predict_files import predict_files
 
-    with contextlib.redirect_stdout(sys.stderr):
         written = predict_files(
             weights,
             pictures,
@@ -168,6 +168,7 @@ def predict_command(
             overwrite=overwrite,
             device=device,
             precision=precision,
+            shown=shown,
         )
     if json:
         print_json(written)
