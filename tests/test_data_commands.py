@@ -292,6 +292,16 @@ def test_a_refusal_is_said_as_training_says_it_and_the_rest_looked_at(split_root
     assert refused.value.message in {row["text"] for row in json.loads(told.stdout)}
 
 
+def test_stray_values_are_named_with_file_value_and_pixels(split_root):
+    strayed = split_root / "masks/train/1.png"
+    mask = np.array(Image.open(strayed))
+    mask[0, :3] = 7
+    Image.fromarray(mask).save(strayed)
+    (found,) = [p for p in check(source(split_root, classes="a,b,c")) if p.grade == "problem"]
+    assert (found.kind, found.split, found.key) == ("broken", "train", "1")
+    assert f"{strayed}: label 7 with 3 classes (0..2, 255 is ignored), in 3 pixels" == found.text
+
+
 def test_what_training_refuses_on_a_look_is_a_problem(split_root):
     def kinds(**options):
         return {p.kind for p in check(source(split_root, **options)) if p.grade == "problem"}

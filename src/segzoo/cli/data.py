@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from segzoo.cli.console import JSON_HELP, print_json, print_table, working
+from segzoo.cli.console import JSON_HELP, fitted, print_json, print_table, working
 from segzoo.cli.training import parse_pairs
 from segzoo.config import RunConfig, parse_size
 from segzoo.errors import SegzooError, listed, nearest
@@ -96,7 +96,7 @@ def check_command(
         _print_findings([finding for finding in found if finding.kind != GROUPS])
         for finding in found:
             if finding.kind == GROUPS:
-                print(finding.text)
+                print(fitted(finding.text, sys.stdout))
     if any(f.grade == PROBLEM or (strict and f.grade == SUSPICION) for f in found):
         raise typer.Exit(FAILED)
 

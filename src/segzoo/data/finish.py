@@ -136,10 +136,10 @@ def _check_labels(labels_HW: Tensor, key: str, info: DataInfo) -> None:
         wrong &= labels_HW != info.ignore_index
     if wrong.any() or (labels_HW.dtype.is_signed and (labels_HW < 0).any()):
         value = int(labels_HW[wrong].max()) if wrong.any() else int(labels_HW.min())
-        count = len(info.classes)
+        count, pixels = len(info.classes), int((labels_HW == value).sum())
         ignored = "" if info.ignore_index is None else f", {info.ignore_index} is ignored"
         raise SegzooError(
             f"{info.identity}, `{key}`: label {value} with {count} classes (0..{count - 1}"
-            f"{ignored})",
+            f"{ignored}), in {pixels} pixel{'s' * (pixels > 1)}",
             "correct the mask, or the data set's classes",
         )

@@ -71,7 +71,9 @@ class LabelMap:
         values = self.reading.values(mask, path)
         mapped = _mapped(values, self.ids)
         if (mapped < 0).any():
-            raise _unknown_values(path, values[mapped < 0].unique().tolist(), self)
+            unknown, counts = values[mapped < 0].unique(return_counts=True)
+            found = dict(zip(unknown.tolist(), counts.tolist(), strict=True))
+            raise _unknown_values(path, found, self)
         return mapped.to(torch.uint8)
 
 
@@ -219,7 +221,8 @@ def _faults(found: Scan, values: Values, faults: Faults, label_map: LabelMap) ->
     """
     wrong = list(faults)
     for path, counts in values.items():
-        if unknown := [value for value in counts if value not in label_map.ids]:
+        unknown = {value: count for value, count in counts.items() if value not in label_map.ids}
+        if unknown:
             wrong.append((path, _unknown_values(path, unknown, label_map)))
     if 2 * len(wrong) > len(found.seen):
         # Of colours that a list lacks the furthest, so that the tolerance that is named suffices.
@@ -297,8 +300,11 @@ def _named(classes: ClassList, ignored: Ignored, reading: Reading, said: str) ->
     )
 
 
-def _unknown_values(path: Path, unknown: list[int], label_map: LabelMap) -> SegzooError:
-    unknown = sorted(unknown)
+def _unknown_values(path: Path, found: dict[int, int], label_map: LabelMap) -> SegzooError:
+    """Return the error for values that have no class, with the number of pixels of each."""
+    unknown = sorted(found)
+    pixels = sum(found.values())
+    where = f", in {pixels} pixel{'s' * (pixels > 1)}"
     shown = ", ".join(map(str, unknown[:5])) + (" ..." if len(unknown) > 5 else "")
     count = len(label_map.classes)
     void = ", 255 is ignored" if label_map.ids.get(IGNORE) == IGNORE else ""
@@ -309,7 +315,7 @@ def _unknown_values(path: Path, unknown: list[int], label_map: LabelMap) -> Segz
         way = f"name every class with -O classes=..., or {way}"
     elif label_map.ignored.nothing:
         way += f" (in Python: ignore='{unknown[0]}', a text)"
-    return SegzooError(f"{path}: label {shown} with {count} classes ({known}{void})", way)
+    return SegzooError(f"{path}: label {shown} with {count} classes ({known}{void}){where}", way)
 
 
 def _colour_masks(path: Path, unused: str) -> SegzooError:
