@@ -248,10 +248,10 @@ def test_content_of_files_is_read_as_files_are(segmenter, picture, tmp_path, kin
     exif = Image.Exif()
     exif[0x0112] = 6
     path = tmp_path / f"a.{kind.lower()}"
-    picture.save(path, **({"exif": exif} if kind in ("PNG", "JPEG", "TIFF") else {}))
+    picture.save(path, **({"exif": exif} if kind != "BMP" else {}))
     content = path.read_bytes()
     expected = segmenter.predict(path)
-    assert expected.size == ((101, 75) if kind in ("PNG", "JPEG", "TIFF") else (75, 101))
+    assert expected.size == ((101, 75) if kind != "BMP" else (75, 101))
     packed = tmp_path / "a.zip"
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("a", content)
