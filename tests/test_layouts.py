@@ -91,6 +91,14 @@ def test_scenes_of_the_same_file_names_are_told_apart(tmp_path):
     assert right(built)
 
 
+def test_pictures_of_a_folder_inside_are_not_mixed_in(tmp_path):
+    both(tmp_path, "images/{n}.png", "masks/{n}.png", 4)
+    both(tmp_path, "old/images/{n}.png", "old/masks/{n}.png", 2)
+    built = build(tmp_path)
+    assert built.keys == ["0", "1", "2", "3"]
+    assert "2 pictures in old/images" in built.notices[0]
+
+
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
 def test_accents_are_one_letter_however_they_are_written(tmp_path, forms):
     image, mask = (unicodedata.normalize(form, "é") for form in forms)

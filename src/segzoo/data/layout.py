@@ -56,20 +56,36 @@ def group_files(listing: Listing) -> list[Group]:
     for folder in listing.files:
         place = place_of(folder)
         places[place.split, place.template].append((folder, place))
-    groups = []
-    for (split, _), members in places.items():
-        first = members[0][1]
-        filled = [m for m in members if any(_readable(first.kind, listing.files[m[0]]))]
-        members = filled or members
-        group = Group(split, first.kind, first.rank, folder=_common(f for f, _ in members))
-        shared = len(shared_start([place.lead for _, place in members]))
-        bases = {_base(folder, place, shared) for folder, place in members}
-        group.base = bases.pop() if len(bases) == 1 else None
-        for folder, place in members:
-            group.words |= {place.word} - {""}
-            add_files(group, folder, listing.files[folder], (*place.lead[shared:], *place.rest))
-        groups.append(group)
-    return groups
+    return [
+        _group(listing, split, members)
+        for (split, _), every in places.items()
+        for members in _told_apart(every)
+    ]
+
+
+def _told_apart(members: list[tuple[str, Place]]) -> list[list[tuple[str, Place]]]:
+    """Return folders that are one set of pictures: images/ beside old/images/ is not all of it.
+
+    Where every one lies in a folder of its own, such as a scene's, they are all of it.
+    """
+    shared = len(shared_start([place.lead for _, place in members]))
+    outer = [member for member in members if len(member[1].lead) == shared]
+    inner = [member for member in members if len(member[1].lead) > shared]
+    return [several for several in (outer, inner) if several]
+
+
+def _group(listing: Listing, split: str, members: list[tuple[str, Place]]) -> Group:
+    first = members[0][1]
+    filled = [m for m in members if any(_readable(first.kind, listing.files[m[0]]))]
+    members = filled or members
+    group = Group(split, first.kind, first.rank, folder=_common(f for f, _ in members))
+    shared = len(shared_start([place.lead for _, place in members]))
+    bases = {_base(folder, place, shared) for folder, place in members}
+    group.base = bases.pop() if len(bases) == 1 else None
+    for folder, place in members:
+        group.words |= {place.word} - {""}
+        add_files(group, folder, listing.files[folder], (*place.lead[shared:], *place.rest))
+    return group
 
 
 def _base(folder: str, place: Place, shared: int) -> str | None:
