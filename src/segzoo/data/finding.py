@@ -225,6 +225,7 @@ def _nothing(root: Path, listing: Listing, groups: list[Group]) -> SegzooError:
     plain = SegzooError(f"no pairs of images and masks in {root}")
     if (told := _with_annotations(root, listing, plain)) is not plain:
         return told
+    groups = sorted(groups, key=lambda group: (not group.files, group.inner))
     images = next((group for group in groups if group.kind == "images" and group.files), None)
     masks = next((group for group in groups if group.kind == "masks"), None)
     if images and masks:

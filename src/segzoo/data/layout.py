@@ -29,6 +29,7 @@ class Group:
 
     `files` maps a key to the file's ending, or where `base` is None to its whole path; `twice` are
     pairs of files that differ in their ending alone. `words` are the names that say the split.
+    `inner` ones lie in folders beside others of the same kind, which are likelier to be meant.
     """
 
     split: str
@@ -39,6 +40,7 @@ class Group:
     twice: list[tuple[str, str]] = field(default_factory=list)
     words: set[str] = field(default_factory=set)
     folder: str = ""
+    inner: bool = False
 
     @property
     def start(self) -> str:
@@ -56,11 +58,12 @@ def group_files(listing: Listing) -> list[Group]:
     for folder in listing.files:
         place = place_of(folder)
         places[place.split, place.template].append((folder, place))
-    return [
-        _group(listing, split, members)
-        for (split, _), every in places.items()
-        for members in _told_apart(every)
-    ]
+    groups: list[Group] = []
+    for (split, _), every in places.items():
+        for number, members in enumerate(_told_apart(every)):
+            groups.append(_group(listing, split, members))
+            groups[-1].inner = number > 0
+    return groups
 
 
 def _told_apart(members: list[tuple[str, Place]]) -> list[list[tuple[str, Place]]]:
@@ -179,6 +182,9 @@ def _pair_split(
 def _candidates(own: list[Group], every: list[Group]) -> Iterator[tuple[Group, Group]]:
     """Yield groups that may be images and masks of each other, the likeliest first."""
     own = sorted(own, key=lambda group: (group.kind is None, group.rank))
+    outer = [group for group in own if group.files and not group.inner]
+    if {"images", "masks"} <= {group.kind for group in outer}:
+        own = outer
     masks = [group for group in own if group.kind == "masks"]
     lone = [group for group in every if group.kind == "masks" and not group.split]
     for image in (group for group in own if group.kind != "masks"):
@@ -258,6 +264,7 @@ def _refuse_fruitless(root: Path, own: list[Group], every: list[Group]) -> None:
 
     Without any folder for masks only `val` is: test pictures often come without.
     """
+    own = sorted(own, key=lambda group: (group.kind is None, not group.files))
     masks = next((group for group in own if group.kind == "masks"), None)
     for images in (group for group in own if group.kind != "masks"):
         if not images.files or (masks is None and images.split != "val"):
