@@ -20,6 +20,9 @@ Prints its counts and writes them into benchmarks/faults.json::
   refused by name, or mean what the format's own reader finds in it and predict a picture.
 - pictures: damaged ones of every format. Each must be refused by name, or be the whole picture;
   what a format has no checksum for may come out changed, at the size that it had.
+- folders: data folders of random names, splits, formats, depths, bands, orientations, palettes and
+  lists of classes, whose truth is known. Each must be read as it is, or what is not must be refused
+  or said.
 - names: pictures whose names try to leave the folder, or to be one another's. Each must be written
   once, below the output folder.
 - configs: settings files of which something is changed. Each must be refused, or be read.
@@ -42,6 +45,7 @@ from typing import Any
 
 from campaign.configs import configs
 from campaign.disk import disk
+from campaign.folders import folders
 from campaign.headers import headers
 from campaign.kills import kills
 from campaign.names import names
@@ -62,6 +66,7 @@ PARTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
     "plugins": (plugins, 40),
     "headers": (headers, 10_000),
     "pictures": (pictures, 1000),
+    "folders": (folders, 10_000),
     "names": (names, 200),
     "configs": (configs, 5000),
     "soak": (soak, 20_000),

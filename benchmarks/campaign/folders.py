@@ -154,9 +154,7 @@ def _write(root: Path, world: World, chance: random.Random) -> None:
         extra(root, world, names, chance)
 
 
-def _write_lists(
-    root: Path, world: World, images: dict[int, str], chance: random.Random
-) -> None:
+def _write_lists(root: Path, world: World, images: dict[int, str], chance: random.Random) -> None:
     folder = root / chance.choice(("", "ImageSets/Segmentation", "splits"))
     folder.mkdir(parents=True, exist_ok=True)
     form = chance.choice((lambda p: p, lambda p: Path(p).stem, lambda p: f"/other/{p} {p}"))
@@ -251,7 +249,9 @@ IMAGES: tuple[Callable[..., str], ...] = (
 Masks = dict[int, Path]
 
 
-def _each(paths: Masks, world: World, ending: str, make: Callable[[np.ndarray], Image.Image]) -> None:
+def _each(
+    paths: Masks, world: World, ending: str, make: Callable[[np.ndarray], Image.Image]
+) -> None:
     for number, path in paths.items():
         _save(make(world.ids[number]), path, ending)
 
@@ -289,7 +289,7 @@ def binary_masks(paths: Masks, root: Path, world: World, chance: random.Random) 
 
 
 def palette_masks(paths: Masks, root: Path, world: World, chance: random.Random) -> None:
-    """Write palette pictures: one palette, or an order of its own for each file, all shown alike."""
+    """Write palette pictures: one palette, or for each file one in an order of its own."""
     own = chance.random() < 0.5
     for number, path in paths.items():
         order = list(range(world.classes))
@@ -465,20 +465,28 @@ def _compare(
         for sample in several:
             number = _number(sample.key)
             if number is None or number >= len(world.grey):
+                if "left out of" in notices:  # Another folder was understood, and this one not.
+                    return ""
                 return f"`{sample.key}` is no picture of it"
             if number in seen:
                 return f"`{sample.key}` is read twice"
             seen[number] = split
             if fault := _compare_sample(world, built[split].classes, sample, number, meaning):
-                excused = any(n in numbers and word in notices
-                              for word, numbers in world.doubtful.items() for n in (number,))
+                excused = any(
+                    n in numbers and word in notices
+                    for word, numbers in world.doubtful.items()
+                    for n in (number,)
+                )
                 if not excused:
                     return f"`{sample.key}`: {fault}"
     for number in range(len(world.grey)):
         expected = "val" if number in world.val else "train"
         if number not in seen:
-            if not any(n == number and word in notices
-                       for word, numbers in world.doubtful.items() for n in numbers):
+            if not any(
+                n == number and word in notices
+                for word, numbers in world.doubtful.items()
+                for n in numbers
+            ):
                 return f"picture {number} is not read, and no notice says so: {notices!r}"
         elif seen[number] != expected:
             return f"picture {number} is of {expected} and read as {seen[number]}"
