@@ -178,3 +178,12 @@ def test_the_matte_of_a_cut_out_is_its_alpha(tmp_path):
     path = save(tmp_path, palette, transparency=b"\x00\x80\xff")
     data = io.BytesIO(path.read_bytes()).getvalue()
     assert np.array_equal(read_matte(path, data).numpy(), np.array([0, 128, 255])[IDS])
+
+
+def test_a_bmp_whose_bytes_would_be_read_as_bits_is_refused(tmp_path):
+    picture = Image.fromarray(IDS % 2)
+    picture.putpalette([0, 0, 0, 255, 255, 255])
+    with pytest.raises(SegzooError, match=r"a\.bmp: a BMP of 8 bits with two colours"):
+        read_mask(save(tmp_path, picture, "a.bmp"))
+    bits = save(tmp_path, Image.fromarray(IDS == 1), "b.bmp")
+    assert np.array_equal(read_mask(bits).numpy(), (IDS == 1).astype(np.uint8))

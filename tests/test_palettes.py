@@ -1,12 +1,19 @@
 """Palettes: what indices show is held against what they show in the other masks of a set."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from test_folder import build
 
+from segzoo.builtin import FolderOptions
+from segzoo.data.images import read_stored_mask
+from segzoo.data.labels import find_labels
+from segzoo.data.merging import merge_classes, merge_objects
 from segzoo.errors import SegzooError
+from segzoo.options import make_options
 
 COLOURS = [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
 BLACK_WHITE = [(0, 0, 0), (255, 255, 255)]
@@ -146,7 +153,7 @@ def test_palettes_of_greys_beside_plain_masks(tmp_path):
     by_level = [
         palette_mask(truth(k), (2, 0, 1), greys) if k % 2 else grey(truth(k)) for k in range(4)
     ]
-    with pytest.raises(SegzooError, match="has a palette of greys"):
+    with pytest.raises(SegzooError, match="indices or greys may be meant"):
         build(write(tmp_path / "unclear", by_level))
     steps = [(0, 0, 0), (40, 40, 40), (60, 60, 60)]
     by_index = [
@@ -311,3 +318,72 @@ def test_a_last_id_that_a_known_data_set_does_not_count_is_asked_about(tmp_path)
     without = build(root, ignore="11")
     assert (len(without.classes), without.notices) == (11, ())
     assert build(root, classes=",".join("abcdefghijkl")).notices == ()
+
+
+def test_other_masks_are_held_against_the_palette_of_the_training(tmp_path):
+    trained = build(write(tmp_path / "a", [palette_mask(truth(k)) for k in range(4)]))
+    other = write(tmp_path / "b", [palette_mask(truth(k), (2, 0, 1)) for k in range(4)])
+    stored = trained.resolved_options
+    with pytest.raises(AssertionError):
+        read(other)
+    assert read(other, **stored).resolved_options == {}
+    ids = write(tmp_path / "c", [grey(truth(k)) for k in range(4)])
+    read(ids, **stored)
+    unlike = write(tmp_path / "d", [palette_mask(truth(k), colours=COLOURS[1:]) for k in range(4)])
+    with pytest.raises(SegzooError, match=r"-O palette=index takes indices"):
+        build(unlike, **stored)
+    read(unlike, palette="index")
+    with pytest.raises(SegzooError, match="-O palette=0-red: .* is no index with a colour"):
+        build(other, palette="0-red")
+
+
+def test_what_older_files_hold_as_ignored_means_what_it_meant():
+    assert make_options(FolderOptions, {"ignore": -1}, "folder").ignore == "nothing"
+    assert make_options(FolderOptions, {"ignore": 255}, "folder").ignore == "255"
+    assert make_options(FolderOptions, {"ignore": "-1"}, "folder").ignore == "-1"
+
+
+@pytest.mark.parametrize("inverted", [True, False])
+def test_masks_that_are_merged_are_set_where_they_are_not_black(tmp_path, inverted):
+    order = (1, 0) if inverted else (0, 1)
+    paths = []
+    for k in (1, 2):
+        paths.append(tmp_path / f"{k}.png")
+        palette_mask((truth(0) == k).astype(np.uint8), order, BLACK_WHITE).save(paths[-1])
+    merged = merge_classes(paths, ["a", "b"], ["a", "b"], None)
+    assert np.array_equal(merged.numpy(), truth(0))
+    objects = merge_objects(paths)
+    assert {objects.shown[int(v)] for v in objects.values[truth(0) > 0]} == {(255, 255, 255)}
+
+
+POOL = [*COLOURS, (255,) * 3, (1,) * 3, (2,) * 3, (128,) * 3, (224, 224, 192)]
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("seed", range(40))
+def test_random_palettes_are_read_by_what_they_show_or_refused(tmp_path, seed, listed):
+    draw = random.Random(seed)
+    colours = draw.sample(POOL, draw.randint(2, 4))
+    every = []
+    for number in range(draw.randint(2, 5)):
+        ids = np.array([[draw.randrange(len(colours)) for _ in range(5)] for _ in range(4)])
+        order = tuple(draw.sample(range(len(colours)), len(colours)))
+        as_palette = palette_mask(ids, order if draw.random() < 0.3 else sorted(order), colours)
+        mask = as_palette.convert("RGB") if listed and draw.random() < 0.3 else as_palette
+        path = tmp_path / f"{number}.{draw.choice(['png', 'gif', 'tif'])}"
+        mask.save(path.with_suffix(".png") if mask.mode == "RGB" else path)
+        every.append((path.with_suffix(".png") if mask.mode == "RGB" else path, ids))
+    lines = [f"{r} {g} {b} class {k}\n" for k, (r, g, b) in enumerate(colours)]
+    (tmp_path / "classes.txt").write_text("".join(lines))
+    options = FolderOptions(classes="classes.txt" if listed else None)
+    try:
+        found = find_labels([path for path, _ in every], options, tmp_path, read_stored_mask)
+        read = [found.apply(read_stored_mask(path), path).numpy() for path, _ in every]
+    except SegzooError:
+        assert not listed
+        return
+    pairs = {(int(a), int(b)) for (_, ids), mask in zip(every, read, strict=True)
+             for a, b in zip(ids.flat, mask.flat, strict=True)}  # fmt: skip
+    # One colour is one class over all masks, and with a list the one that it says.
+    assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
+    assert not listed or all(a == b for a, b in pairs)

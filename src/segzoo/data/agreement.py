@@ -227,24 +227,28 @@ def _values(masks: Iterable[Seen]) -> set[int]:
 def _beside_plain(
     found: Scan, reading: Reading, said: str, ignored: Collection[int]
 ) -> tuple[Reading, str]:
-    """Decide whether palette masks of greys, beside plain ones, hold indices or grey levels."""
-    values = _values(found.plain) - set(ignored)
-    if any(len(set(colour)) > 1 for colour in reading.reference.values()):
-        return reading, said
-    if all(reading.reference.get(value) == (value,) * 3 for value in values):
+    """Decide what plain numbers beside palette masks are: those of indices, unless a palette shows
+    the grey of such a number at another index. Palettes of greys alone may be read by level.
+    """
+    values = _values(found.plain)
+    levels = {c[0]: k for k, c in reading.reference.items() if len(set(c)) == 1}
+    if all(levels.get(value, value) == value for value in values):
         return reading, said
     indices = set(reading.reference)
-    levels = {colour[0] for colour in reading.reference.values()}
-    by_index, by_level = (values <= these or these <= values for these in (indices, levels))
-    if by_level and not by_index:
-        grey: dict[int, RGB] = {level: (level, level, level) for level in levels}
-        return Reading(grey), "palettes of greys by their grey levels"
-    if by_index and not by_level:
-        return reading, said
+    if len(levels) == len(indices):
+        kept = values - set(ignored)
+        by_index, by_level = (
+            bool(kept) and (kept <= these or these <= kept) for these in (indices, set(levels))
+        )
+        if by_level and not by_index:
+            grey: dict[int, RGB] = {level: (level, level, level) for level in levels}
+            return Reading(grey), "palettes of greys by their grey levels"
+        if by_index and not by_level:
+            return reading, said
     one = max(found.indexed, key=lambda mask: len(mask.shown))
     two = max(found.plain, key=lambda mask: len(mask.counts))
     raise SegzooError(
-        f"{one.path} has a palette of greys ({_shows(one)}), {two.path} holds the numbers "
-        f"{', '.join(map(str, sorted(two.counts)[:6]))}: its indices or its greys may be meant",
+        f"{one.path} shows {_shows(one)}, {two.path} holds the numbers "
+        f"{', '.join(map(str, sorted(two.counts)[:6]))}: indices or greys may be meant",
         "save all masks in one form, as 8-bit ids; -O palette=index takes indices as they are",
     )

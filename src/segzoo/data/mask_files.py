@@ -69,6 +69,7 @@ def from_picture(
     if lossy := _lossy(picture, path, stored):
         raise _lossy_mask(path, lossy)
     _refuse_frames(picture, path)
+    _refuse_misread_bmp(picture, path, stored)
     raw = _raw_mode(picture)
     if picture.mode not in ("1", "L", "P") and picture.mode[:1] not in "IF" and ";16" in raw:
         raise SegzooError(f"{path}: a mask of 16-bit colours, of which 8 bits would be read", _SAVE)
@@ -266,6 +267,21 @@ def _refuse_frames(picture: Image.Image, path: Path) -> None:
         raise SegzooError(
             f"{path}: a mask of {count} {what}, of which one could be read",
             "save each as a mask of its own",
+        )
+
+
+def _refuse_misread_bmp(picture: Image.Image, path: Path, stored: bytes | None) -> None:
+    """Refuse a BMP of 8 bits with black and white alone: Pillow takes its bytes for single bits."""
+    if picture.format not in ("BMP", "DIB") or picture.mode != "1":
+        return
+    with io.BytesIO(stored) if stored is not None else path.open("rb") as file:
+        head = file.read(30)
+    at = 14 if head[:2] == b"BM" else 0
+    old = int.from_bytes(head[at : at + 4], "little") == 12
+    bits = int.from_bytes(head[at + (10 if old else 14) :][:2], "little")
+    if bits != 1:
+        raise SegzooError(
+            f"{path}: a BMP of {bits} bits with two colours, which cannot be read right", _SAVE
         )
 
 
