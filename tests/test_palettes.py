@@ -353,7 +353,9 @@ def test_masks_that_are_merged_are_set_where_they_are_not_black(tmp_path, invert
     merged = merge_classes(paths, ["a", "b"], ["a", "b"], None)
     assert np.array_equal(merged.numpy(), truth(0))
     objects = merge_objects(paths)
-    assert {objects.shown[int(v)] for v in objects.values[truth(0) > 0]} == {(255, 255, 255)}
+    assert {objects.shown[int(v)] for v in objects.values.numpy()[truth(0) > 0]} == {
+        (255, 255, 255)
+    }
 
 
 POOL = [*COLOURS, (255,) * 3, (1,) * 3, (2,) * 3, (128,) * 3, (224, 224, 192)]
