@@ -38,6 +38,7 @@ from segzoo.weights_info import WeightsInfo
 TINY = {"width": 4, "depth": 2}
 PATH = str | Path | None
 ALSO = {
+    "crop": Size | int | str | None,
     "root": PATH,
     "out": PATH,
     "scales": float | str | Sequence[float],

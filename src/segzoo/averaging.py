@@ -22,7 +22,8 @@ class Averager:
     """A network's probabilities, as `how` says.
 
     `network` takes images_BCHW of pixel values as stored and gives float32 logits_BKHW; `trained`
-    is the size it was trained at.
+    is the size it was trained at, `shown` the part of their own size that pictures had then.
+    `watch` is told of each picture's own size and the one at which it is seen.
     """
 
     network: Callable[[Tensor], Tensor]
@@ -30,6 +31,8 @@ class Averager:
     classes: int
     trained: Size
     stride: int
+    shown: float | None = None
+    watch: Callable[[Size, Size], None] = lambda own, seen: None
 
     def views(self, pictures: Sequence[Tensor], sizes: Sequence[Size]) -> Iterator[View]:
         """Yield what the network says of each picture C x H x W at its size in `sizes`.
@@ -79,7 +82,10 @@ class Averager:
 
     def _resized(self, picture_CHW: Tensor, scale: float) -> Tensor:
         height, width = picture_CHW.shape[-2:]
-        seen = self.how.seen((height, width), self.trained, scale, self.stride)
+        own = (height, width)
+        seen = self.how.seen(own, self.trained, scale, self.stride, self.shown)
+        if scale == self.how.scales[0]:
+            self.watch(own, seen)
         return picture_CHW if (height, width) == seen else resize_image(picture_CHW, seen)
 
 

@@ -43,6 +43,15 @@ class RunConfig:
     )
     batch_size: int = option(4, "pictures per step", minimum=1)
     size: Size = option((256, 256), "height x width that pictures are resized to: 256 or 192x256")
+    crop: Size | None = option(
+        None,
+        "train on random crops of this size, out of pictures at their own size: 256 or 192x256; in "
+        "place of --size, for large pictures and fine detail",
+    )
+    scale: float = option(
+        1.0, "with --crop: what part of their own size pictures are shown at", minimum=0.01,
+        maximum=4,
+    )  # fmt: skip
     normalize: Literal["auto", "imagenet", "half", "unit"] = option(
         "auto",
         "mean and std of the input: those of the network's pretrained weights if it has any and "
@@ -148,6 +157,13 @@ class RunConfig:
     )
 
     def __post_init__(self) -> None:
+        if self.crop is not None:
+            object.__setattr__(self, "size", self.crop)  # What the network sees at once.
+        elif self.scale != 1:
+            raise SegzooError(
+                f"--scale {self.scale:g} without --crop",
+                "whole pictures are brought to --size; --crop shows parts of them at a scale",
+            )
         for name in ("train_splits", "eval_splits"):
             splits = getattr(self, name)
             unknown = [split for split in splits if split not in ("train", "val", "test")]
@@ -184,7 +200,20 @@ def make_config(
             if key in ("model_options", "data_options"):
                 value = {**merged.get(key, {}), **value}
             merged[key] = value
+        if source.get("size") is not None and merged.get("crop") is not None:
+            _check_crop(merged)
     return RunConfig(**merged)
+
+
+def _check_crop(values: Mapping[str, Any]) -> None:
+    """Refuse a size beside a crop: pictures have their own then."""
+    size, crop = values["size"], values["crop"]
+    if size != crop:
+        raise SegzooError(
+            f"--size {'x'.join(map(str, size))} and --crop {'x'.join(map(str, crop))}",
+            "give one of them: --crop shows pictures at their own size, or at a part of it by "
+            "--scale",
+        )
 
 
 def with_typed_options(config: RunConfig) -> RunConfig:
@@ -298,8 +327,9 @@ def _typed(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
                 nearest(key, infos) or f"there is: {listed(infos)}",
             )
         hint = infos[key].type
-        if hint == Size:
-            typed[key] = parse_size(value)
+        if hint in (Size, Size | None):
+            none = hint != Size and str(value).lower() == "none"
+            typed[key] = None if none else parse_size(value)
         elif typing.get_origin(hint) is tuple:
             parts = value.split(",") if isinstance(value, str) else value
             if not isinstance(parts, list | tuple) or not all(isinstance(p, str) for p in parts):

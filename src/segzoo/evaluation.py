@@ -27,6 +27,7 @@ from segzoo.metrics.pictures import check_ending
 from segzoo.offline import offline
 from segzoo.predict import AS_TRAINED, Segmenter, load
 from segzoo.ranks import Ranks, asked_for, gathered, joined, told
+from segzoo.scale import ScaleWatch, fitting
 from segzoo.train.device import InPieces, autocast
 from segzoo.weights_info import WeightsInfo
 
@@ -140,6 +141,7 @@ def evaluate_weights(
         check_ending(per_picture)
     segmenter = _loaded(weights, device, precision)
     trained, path = segmenter.info, segmenter.path
+    how = fitting(how, trained)
     name = data or str(trained.data["identity"])
     given = dict(options or {})
     if data is None:
@@ -166,6 +168,9 @@ def evaluate_weights(
     )
     own = full_size or how.at_own_size
     at = None if own else how.seen(trained.size, trained.size, 1, segmenter.model.stride)
+    if at is not None and how.size is not None and hasattr(dataset, "__getitem__"):
+        first = _sample(dataset, info, 0).image.shape
+        ScaleWatch(how, trained).look((first[-2], first[-1]), at)
     if at is None or not how.is_plain:
         scores, count = _score_predictions(segmenter, dataset, info, scored, how, at, ranks)
     else:

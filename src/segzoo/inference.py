@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
 
-from segzoo.config import MOST_PIXELS, Size, parse_size
+from segzoo.config import MOST_PIXELS, SMALLEST_SIDE, Size, parse_size
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.options import option, option_infos
 
@@ -31,16 +31,17 @@ class Inference:
 
     Fields take what the flags of the same names take, ``"192x256"`` or ``"0.75,1"``, and hold it
     typed, `scales` as a tuple of floats. `size` is what the network sees of a whole picture: None
-    as trained, "full" the picture's own size. With a `window`, "auto" being the size trained at,
-    a picture is seen at its own size, or at `size`, in windows that overlap by at least the share
-    `overlap`. `refine` brings the foreground's edge to that of the photograph.
+    as trained, "full" the picture's own size, "auto" that times the scale trained at. With a
+    `window`, "auto" being the size trained at, a picture is seen at its own size, or at `size`, in
+    windows that overlap by at least the share `overlap`. `refine` brings the foreground's edge to
+    that of the photograph.
     Raises SegzooError naming the flag, what came, and what would work.
     """
 
     size: Size | int | str | None = option(
         None,
-        "size the network sees, 256 or 192x256, or full: each picture's own; default: as "
-        "trained, in windows full",
+        "size the network sees, 256 or 192x256, or full: each picture's own, or auto: that times "
+        "the scale trained at; default: as trained, in windows full",
     )
     flip: bool = option(False, "average with the mirrored picture")
     scales: Any = option((1.0,), "average over these scales of the size, such as 0.75,1,1.25")
@@ -53,7 +54,7 @@ class Inference:
 
     def __post_init__(self) -> None:
         typed = {
-            "size": self.size if self.size in (None, FULL) else _size(self.size),
+            "size": self.size if self.size in (None, FULL, AUTO) else _size(self.size),
             "scales": _scales(self.scales),
             "window": self.window if self.window in (None, AUTO) else _window(self.window),
         }
@@ -84,23 +85,28 @@ class Inference:
     @property
     def at_own_size(self) -> bool:
         """Whether pictures are seen at sizes of their own, or in windows of them."""
-        return self.window is not None or self.size == FULL
+        return self.window is not None or self.size in (FULL, AUTO)
 
     @property
     def pictures_at_once(self) -> int:
         """How many pictures make a batch: one where they differ in size or are cut in windows."""
         return 1 if self.at_own_size else self.batch_size
 
-    def seen(self, own: Size, trained: Size, scale: float, stride: int) -> Size:
+    def seen(
+        self, own: Size, trained: Size, scale: float, stride: int, shown: float | None = None
+    ) -> Size:
         """Return the size at which a picture of size `own` is seen at a scale.
 
-        A scale other than 1 gives the nearest multiples of the network's stride.
+        A scale other than 1 gives the nearest multiples of the network's stride. `shown` is the
+        part of their own size that training pictures had.
         """
-        if self.size == FULL or (self.window and self.size is None):
+        if self.size == AUTO:
+            own = scaled(own, shown or 1.0)
+        if self.size in (FULL, AUTO) or (self.window and self.size is None):
             height, width = own  # of any size, a side of one pixel too
             if not self.window and height * width * scale * scale > MOST_PIXELS:
                 raise SegzooError(
-                    f"--size full: a picture of {width}x{height} through the network at once",
+                    f"--size {self.size}: {width}x{height} pixels through the network at once",
                     f"up to {MOST_PIXELS / 1e6:.0f} million pixels are; --window 512 slides over "
                     "larger ones",
                 )
@@ -139,6 +145,12 @@ def with_settings(how: Inference | None, settings: Mapping[str, Any]) -> Inferen
                 f"there is no setting `{name}`", f"{nearest(name, HELP)}there is: {_NAMES}"
             )
     return replace(how or AS_TRAINED, **settings)
+
+
+def scaled(size: Size, scale: float) -> Size:
+    """Return a size times a scale, not below what can be resized to."""
+    height, width = (max(SMALLEST_SIDE, round(side * scale)) for side in size)
+    return (height, width) if scale != 1 else size
 
 
 def check_refinement(how: str) -> None:
@@ -181,7 +193,7 @@ def _size(value: Size | int | str | None) -> Size:
         return parse_size(value)
     except SegzooError as error:
         raise SegzooError(
-            f"--size {value}", "give one side, 256, height x width, 192x256, or full"
+            f"--size {value}", "give one side, 256, height x width, 192x256, full or auto"
         ) from error
 
 

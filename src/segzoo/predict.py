@@ -19,6 +19,7 @@ from segzoo.model import Preprocess, SegmentationModel
 from segzoo.pixels import as_pixels, pixels_of_each
 from segzoo.prediction import Prediction, has_background
 from segzoo.refine import refine
+from segzoo.scale import ScaleWatch, fitting, trained_scale
 from segzoo.settings import InferenceSettings, takes_settings
 from segzoo.train.device import InPieces, autocast, pick_device, pick_precision
 from segzoo.train.grouped import better_in_fp32, keep_grouped_fp32
@@ -50,6 +51,7 @@ class Segmenter:
         spare = better_in_fp32(self.model, self.device, self.precision)
         keep_grouped_fp32(self.model, spare)
         self._in_pieces = InPieces(self.device)
+        self._watch: ScaleWatch | None = None
         self.preprocess = Preprocess(info.mean, info.std, info.value_range).to(self.device)
 
     def __repr__(self) -> str:
@@ -122,12 +124,17 @@ class Segmenter:
         It is on the model's device, of windows on the CPU. Raises SegzooError for pictures with
         the wrong number of channels.
         """
+        how = fitting(how, self.info)
+        if self._watch is None or self._watch.how != how:
+            self._watch = ScaleWatch(how, self.info)
         averager = Averager(
             network=self.logits,
             how=how,
             classes=len(self.info.classes),
             trained=self.info.size,
             stride=self.model.stride,
+            shown=trained_scale(self.info),
+            watch=self._watch.look,
         )
         need = self.model.in_channels
         for pixels_CHW in pictures:

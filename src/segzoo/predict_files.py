@@ -21,6 +21,7 @@ from segzoo.predict_outputs import Job, check_targets, jobs_for, new_folder
 from segzoo.predict_record import Command, Record
 from segzoo.progress import NOTHING_SHOWN, Waiting
 from segzoo.ranks import asked_for
+from segzoo.scale import fitting
 from segzoo.store import atomic
 from segzoo.weights import read_info, weights_file
 
@@ -69,6 +70,7 @@ def predict_files(
     kinds = saved_kinds(save, alpha=info.target == "alpha", background=has_background(info))
     behind = None if background is None else parse_background(background)
     written_kinds = kinds if behind is None else (*kinds, "background")
+    how = fitting(how, info)
     command = Command.of(weights, how, background)
     ranks = asked_for()
 

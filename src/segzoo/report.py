@@ -19,6 +19,7 @@ from segzoo.sheet import WRONG, Entry, coloured, error_map, legend_of, photo, sa
 from segzoo.store import atomic
 from segzoo.train.run import Run
 from segzoo.train.scored import FILE, read_picture_sums
+from segzoo.train.windowed import as_scored
 from segzoo.weights import load_model
 
 PANELS = {
@@ -101,7 +102,7 @@ def draw_predictions(run: Run, weights: Path, path: Path, count: int = 6) -> Non
     split = next((name for name, own in run.evals.items() if own is batches), "train")
     chosen = _choose(run, batches, split, count)
     model, _ = load_model(weights)
-    model = model.to(run.device)
+    model = as_scored(model.to(run.device), run)
     rows, captions, labels = [], [], []
     for sample, rank in chosen:
         pictures, caption, shown = _row(run, model, sample)

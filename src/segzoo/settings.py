@@ -46,6 +46,8 @@ class FitSettings(TypedDict, total=False):
     minutes: float
     batch_size: int
     size: Size | int | str
+    crop: Size | int | str | None
+    scale: float
     normalize: Literal["auto", "imagenet", "half", "unit"]
     augment: Literal["none", "light", "strong"]
     loss: str

@@ -61,6 +61,7 @@ def save_run_weights(run: Run, metrics: dict[str, Scores]) -> None:
         segzoo=core_version(),
         torch=torch.__version__,
         training=training_record(run.config),
+        shown=run.shown,
     )
     save_weights(run.best_path, run.deployed, described)
 

@@ -27,6 +27,7 @@ LARGEST = 1e30
 MOST_MEAN, LEAST_STD, MOST_STD = 1e3, 1e-4, 1e4  # Of values 0..1; float32 has to bear the result.
 MOST_SETTINGS = 256
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
+LEAST_SCALE, MOST_SCALE = 1e-4, 1e4
 IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -37,7 +38,9 @@ class WeightsInfo:
     `model` holds identity, version, options and in_channels; `data` identity, version, options
     and fingerprint of the data set; `metrics` the scores by split. `training` says how it was
     trained (`provenance.training_record`): recipe, settings, and which of them differ from the
-    recipe's; None in imported files and those of an older segzoo.
+    recipe's. `shown` says at what `scale` training pictures, of the median size `pictures`, were
+    shown, whole or in `crops`: see `segzoo.scale`. Both are None in imported files and those of an
+    older segzoo.
     """
 
     model: dict[str, Any]
@@ -58,6 +61,7 @@ class WeightsInfo:
     segzoo: str = ""
     torch: str = ""
     training: dict[str, Any] | None = None
+    shown: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         return (
@@ -244,6 +248,15 @@ def _is_scalar(value: Any) -> bool:
     return value is None or type(value) is bool or _is_number(value) or _is_text(value)
 
 
+def _is_shown(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _is_list(lambda v: _is_count(v) and 1 <= v <= 1 << 30, 2, 2)(value.get("pictures"))
+        and _is_number(value.get("scale"), LEAST_SCALE, MOST_SCALE)
+        and type(value.get("crops")) is bool
+    )
+
+
 def _or_none(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or holds(value)
 
@@ -277,5 +290,6 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "training": (_or_none(_is_training), "recipe, settings and names of changed settings, or null"),
+    "shown": (_or_none(_is_shown), "size, scale and crops of the pictures, or null"),
 }
 """The same of values that files of an older segzoo do not have."""

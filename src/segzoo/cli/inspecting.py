@@ -36,6 +36,7 @@ def _groups(info: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]
         "Input",
         [
             ("size", f"{_by(info['size'])} (height x width), {model['in_channels']} channels"),
+            ("scale", _scale(info["shown"])),
             ("values", "{:g}..{:g}, scaled to 0..1".format(*info["value_range"])),
             ("mean", _numbers(info["mean"])),
             ("std", _numbers(info["std"])),
@@ -58,6 +59,14 @@ def _groups(info: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]
         ],
     )
     yield "Training", list(_training(info))
+
+
+def _scale(shown: dict[str, Any] | None) -> str:
+    if shown is None:
+        return "unknown: not said"
+    part = "" if abs(shown["scale"] - 1) < 0.005 else f"{shown['scale']:.3g} times "
+    how = "in crops" if shown["crops"] else "whole"
+    return f"pictures of about {_by(shown['pictures'])}, {how}, at {part}their own size"
 
 
 def _training(info: dict[str, Any]) -> Iterator[tuple[str, str]]:

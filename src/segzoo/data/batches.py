@@ -23,6 +23,7 @@ from torch.utils.data._utils import signal_handling
 
 from segzoo.ahead import in_order
 from segzoo.data.cache import Indices, MemoryCache, SampleCache, open_cache
+from segzoo.data.crops import Crops
 from segzoo.data.reading import ALIKE, Read, Samples, Stream, mixed, other_channels
 from segzoo.data.sample import Batch, DataInfo, Sample
 from segzoo.data.spawning import first_then_rest, leave_if_imported_again
@@ -100,6 +101,9 @@ class Batches:
     its message; with `shuffle` another one of its batch takes its place, so that batches stay as
     large as they are.
 
+    With `crops` a sample is one of a picture's crops, and nothing is kept but what is read last;
+    with the size None pictures have their own, and `batch_size` is 1.
+
     Of several `ranks` each has, with `shuffle`, its share of every batch of `batch_size`, and
     else every `ranks.count`-th batch.
     """
@@ -109,7 +113,7 @@ class Batches:
         dataset: Any,
         info: DataInfo,
         *,
-        size: tuple[int, int],
+        size: tuple[int, int] | None,
         batch_size: int,
         shuffle: bool = False,
         seed: int = 0,
@@ -117,6 +121,7 @@ class Batches:
         cache: str = "auto",
         pin: bool = False,
         skip_bad: bool = False,
+        crops: Crops | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
         leave_if_imported_again()
@@ -125,12 +130,14 @@ class Batches:
         self.bad = ("replace" if shuffle else "drop") if skip_bad else "stop"
         self.faults: dict[str, str] = {}
         self.stream = not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__")
-        self.count = -1 if self.stream else len(dataset)
-        if self.count == 0:
+        self.crops = crops
+        self.pictures = -1 if self.stream else len(dataset)
+        if self.pictures == 0:
             raise SegzooError(f"{info.identity} has no pictures in this split")
         self._shuffled = getattr(dataset, "shuffled", self._at_random)
         kind = Stream if self.stream else Samples
-        self.samples = kind(dataset, info, size, seed)
+        self.samples = kind(dataset, info, size, seed, crops)
+        self.count = len(self.samples) if isinstance(self.samples, Samples) else -1
         self.first = self._first()
         self.channels = int(self.first.images_BCHW.shape[1])
         self.workers = self._choose_workers(workers)
@@ -175,9 +182,12 @@ class Batches:
         return self._kept is not None and not self._kept.missing.any()
 
     def tried(self, index: int) -> Sample | None:
-        """Return a sample, or None for one that cannot be read and is to be left out."""
+        """Return a sample, or None for one that cannot be read and is to be left out.
+
+        With crops it is the whole picture that one is cut of.
+        """
         assert isinstance(self.samples, Samples)
-        read = self.samples[index]
+        read = self.samples.uncropped(index) if self.crops else self.samples[index]
         if isinstance(read, Read):
             self._check_channels(read.sample.image[None], read.sample.key)
             return read.sample
@@ -190,11 +200,13 @@ class Batches:
         """Return the order of the pictures in epoch `number`."""
         if not self.shuffle:
             return np.arange(self.count)
-        return np.asarray(self._shuffled(mixed(self.seed, number)))
+        seed = mixed(self.seed, number)
+        order = np.asarray(self._shuffled(seed))
+        return self.crops.ordered(order, seed) if self.crops else order
 
     def _at_random(self, seed: int) -> Indices:
         generator = torch.Generator().manual_seed(seed)
-        return torch.randperm(self.count, generator=generator).numpy()
+        return torch.randperm(self.pictures, generator=generator).numpy()
 
     def _bounds(self) -> list[int]:
         """Return where in an epoch's order each batch of all ranks begins.
@@ -267,6 +279,8 @@ class Batches:
         raise fault or SegzooError(f"{self.info.identity} yields no pictures in this split")
 
     def _make_cache(self, dataset: Any, how: str) -> MemoryCache | SampleCache | None:
+        if self.size is None or self.crops:
+            return None
         images_BCHW, target_BHW, keys = self.first
         first = Sample(images_BCHW[0], target_BHW[0], keys[0])
         if how == "auto" and (cache := open_cache(dataset, self.info, self.size, first)):

@@ -189,9 +189,9 @@ def look(splits: Mapping[str, Batches], info: DataInfo) -> None:
                 targets[index] = sample.target
             if time.monotonic() > until:
                 break
-        if split == "train" and info.target == "labels":
+        if split == "train" and info.target == "labels" and not batches.crops:
             _compare_sizes(batches, found, targets, start + UNTIL_COMPARED)
-        for verdict in found.verdicts(whole=found.count == batches.count):
+        for verdict in found.verdicts(whole=len(targets) == batches.pictures):
             if verdict.stops:
                 raise SegzooError(verdict.text, verdict.hint)
             log.warning("%s", verdict.text)
@@ -220,5 +220,6 @@ def _refuse_known_faults(batches: Batches) -> None:
 def _chosen(batches: Batches) -> list[int]:
     if batches.stream:
         return []
-    count = min(batches.count, MOST_PICTURES)
-    return np.linspace(0, batches.count - 1, count).round().astype(int).tolist()
+    count = min(batches.pictures, MOST_PICTURES)
+    places = np.linspace(0, batches.pictures - 1, count).round().astype(int)
+    return (places * (batches.crops.each if batches.crops else 1)).tolist()

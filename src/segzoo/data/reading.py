@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from segzoo.data.cache import SampleCache
+from segzoo.data.crops import Crops, Recent
 from segzoo.data.finish import finish_sample
 from segzoo.data.sample import DataInfo, Sample
 from segzoo.errors import SegzooError
@@ -66,14 +67,20 @@ class Samples(Dataset[Any]):
     """
 
     def __init__(
-        self, dataset: Any, info: DataInfo, size: tuple[int, int] | None, seed: int = 0
+        self,
+        dataset: Any,
+        info: DataInfo,
+        size: tuple[int, int] | None,
+        seed: int = 0,
+        crops: Crops | None = None,
     ) -> None:
         self.dataset, self.info, self.size, self.seed = dataset, info, size, seed
         self.cache: SampleCache | None = None
+        self.crops, self._recent = crops, Recent()
         self.epoch = 0
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(self.dataset) * (self.crops.each if self.crops else 1)
 
     def __getitem__(self, index: int) -> Read | SegzooError:
         cache = self.cache
@@ -90,24 +97,48 @@ class Samples(Dataset[Any]):
         except SegzooError as error:
             return error
 
+    def uncropped(self, index: int) -> Read | SegzooError:
+        """Return the whole picture that a crop is cut of."""
+        try:
+            return Read(self._whole(index // (self.crops.each if self.crops else 1)), False)
+        except SegzooError as error:
+            return error
+
     def finished(self, index: int) -> Sample:
-        """Return a sample as it comes from the data set, finished."""
+        """Return a sample as it comes from the data set, finished, or a crop of it."""
+        if self.crops is None:
+            return self._whole(index)
+        key = (self.epoch, index // self.crops.each)
+        whole = self._recent.get(key)
+        if whole is None:
+            whole = self._whole(key[1])
+            self._recent.put(key, whole)
+        return self.crops.cut(whole, _crop_seed(self.seed, self.epoch, index))
+
+    def _whole(self, index: int) -> Sample:
         # A worker process has nothing else to draw.
         kept = kept_random() if get_worker_info() is None else contextlib.nullcontext()
         with naming(self.info, index):
             with kept:
                 seed_random(mixed(mixed(self.seed, self.epoch), index))
                 sample = Sample(*self.dataset[index])
-            return finish_sample(sample, self.info, self.size)
+            size = self.crops.shown(sample.image) if self.crops else self.size
+            return finish_sample(sample, self.info, size)
 
 
 class Stream(IterableDataset[Any]):
     """The same for a data set that can only be iterated, of which a rank finishes its `own`."""
 
     def __init__(
-        self, dataset: Any, info: DataInfo, size: tuple[int, int] | None, seed: int = 0
+        self,
+        dataset: Any,
+        info: DataInfo,
+        size: tuple[int, int] | None,
+        seed: int = 0,
+        crops: Crops | None = None,
     ) -> None:
         self.dataset, self.info, self.size, self.seed = dataset, info, size, seed
+        self.crops = crops
         self.own: Callable[[Iterator[Any]], Iterator[Any]] = iter
         self.epoch = 0
 
@@ -128,11 +159,22 @@ class Stream(IterableDataset[Any]):
                         raw = next(samples, _END)
                     if raw is _END:
                         return
-                    finished = finish_sample(Sample(*raw), self.info, self.size)
+                    sample = Sample(*raw)
+                    size = self.crops.shown(sample.image) if self.crops else self.size
+                    finished = finish_sample(sample, self.info, size)
+                    if self.crops:
+                        finished = self.crops.cut(
+                            finished, _crop_seed(self.seed, self.epoch, index)
+                        )
                 yield Read(finished, False)
             except SegzooError as error:
                 yield error
                 return
+
+
+def _crop_seed(seed: int, epoch: int, index: int) -> int:
+    """Return what the place of a crop is drawn from: not what the data set draws from."""
+    return mixed(mixed(mixed(seed, epoch), index), 1)
 
 
 def mixed(seed: int, number: int) -> int:

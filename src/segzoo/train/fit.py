@@ -14,21 +14,25 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from segzoo.config import RunConfig, make_config, with_typed_options
+from segzoo.config import RunConfig, Size, make_config, with_typed_options
 from segzoo.data.batches import Batches, deaths_told
+from segzoo.data.crops import Crops
 from segzoo.data.fingerprint import fingerprint
 from segzoo.data.opening import DataSource, notices, unlike
 from segzoo.data.opening import joined as one_after_another
 from segzoo.data.preflight import look
 from segzoo.data.sample import DataInfo
+from segzoo.data.sizes import typical_size
 from segzoo.data.spawning import leave_if_imported_again
 from segzoo.errors import SegzooError, StoppedError
 from segzoo.evaluation import memory_format
+from segzoo.inference import scaled
 from segzoo.losses import make_loss
 from segzoo.losses.balance import with_counted_weights
 from segzoo.metrics import MetricSet
 from segzoo.model import Preprocess, count_parameters, create_model, normalization
 from segzoo.ranks import ALONE, Ranks, asked_for, joined, same_norms
+from segzoo.scale import description
 from segzoo.settings import FitSettings, takes_settings
 from segzoo.store import locked, remove_temporary, write_json
 from segzoo.train.device import pick_device, pick_precision
@@ -191,13 +195,16 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
             f"give at least {ranks.count}, or start fewer",
         )
     train_data, eval_data, info = open_splits(config)
+    pictures = typical_size(train_data, config.seed) if ranks.first or config.crop else None
+    crops = crops_of(config, pictures)
     batches = {
         name: Batches(
             data,
             info,
-            size=config.size,
-            batch_size=config.batch_size,
+            size=None if crops else config.size,
+            batch_size=1 if crops and name != "train" else config.batch_size,
             shuffle=name == "train",
+            crops=crops if name == "train" else None,
             seed=config.seed,
             workers=config.workers,
             cache=config.cache,
@@ -278,7 +285,29 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
         steps_per_epoch=steps_per_epoch,
         monitor=monitor,
         ranks=ranks,
+        shown=pictures and description(pictures, config),
     )
+
+
+def crops_of(config: RunConfig, pictures: Size | None) -> Crops | None:
+    """Return what is cropped out of training pictures of a typical size, and say it."""
+    if config.crop is None:
+        return None
+    crops = Crops.covering(config.crop, config.scale, pictures)
+    if pictures is None:
+        return crops
+    shown, crop = (
+        "x".join(map(str, size)) for size in (scaled(pictures, config.scale), config.crop)
+    )
+    log.info("crops of %s: %d of each picture of about %s in an epoch", crop, crops.each, shown)
+    if all(
+        side < least
+        for side, least in zip(scaled(pictures, config.scale), config.crop, strict=True)
+    ):
+        log.warning(
+            "--crop %s: pictures are smaller, about %s; what is missing is mirrored", crop, shown
+        )
+    return crops
 
 
 def averaged_over(ranks: Ranks, model: nn.Module, device: torch.device) -> nn.Module:

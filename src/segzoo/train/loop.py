@@ -22,6 +22,7 @@ from segzoo.train.optim import hold_pretrained, pretrained_module, reschedule
 from segzoo.train.run import Partial, Run, RunResult, Scores, save_config
 from segzoo.train.scored import save_picture_sums
 from segzoo.train.step import Group, take_step
+from segzoo.train.windowed import as_scored
 from segzoo.weights import save_run_weights
 
 log = logging.getLogger("segzoo")
@@ -65,7 +66,7 @@ def score_epoch(run: Run, keeper: StateKeeper) -> tuple[dict[str, Scores], float
     for split, batches in run.evals.items():
         with keeper.wish.interruptible():
             scores[split] = score(
-                run.deployed,
+                as_scored(run.deployed, run),
                 batches,
                 preprocess=run.preprocess,
                 loss=run.loss,

@@ -83,6 +83,7 @@ class Run:
     grouped_fp32: bool  # which grouped convolutions keep under bf16: see train/grouped.py
     parameters: int
     ranks: Ranks = ALONE
+    shown: dict[str, Any] | None = None  # at what scale: see segzoo/scale.py
     stream: TextIO | None = None
     epoch: int = 0
     step: int = 0
