@@ -163,3 +163,25 @@ def test_what_is_called_void_is_ignored_wherever_it_is(tmp_path):
             expected = plain[k].target.clone().apply_(lambda value, table=values: table[value])
             assert expected.equal(built[k].target)
         assert len(build(tmp_path, classes=names, ignore="nothing").classes) == 3
+
+
+@pytest.mark.parametrize("form", [*BY_PLACE, *WITH_IDS, *WITH_COLOURS, "LabelMe"])
+def test_what_a_file_lists_can_be_given_without_the_file(tmp_path, form):
+    text = {**BY_PLACE, **WITH_IDS, **WITH_COLOURS, "LabelMe": "__ignore__\na\nb\n"}[form]
+    (tmp_path / "classes.txt").write_text(text)
+    listed = find_classes("classes.txt", tmp_path)
+    again = find_classes(listed.inline(), tmp_path / "gone")
+    assert (again.names, again.values, again.colours) == (
+        *(listed.names, listed.values, listed.colours),
+    )
+
+
+def test_the_weights_file_has_what_the_list_says_and_not_where_it_is(tmp_path):
+    write(tmp_path / "data", LAYOUTS["two folders"])
+    (tmp_path / "names.txt").write_text("ground\ndisc\nbox\n")
+    built = build(tmp_path / "data", classes=str(tmp_path / "names.txt"))
+    kept = built.resolved_options["classes"]
+    assert str(tmp_path) not in kept
+    (tmp_path / "names.txt").unlink()
+    assert build(tmp_path / "data", classes=kept).classes == ("ground", "disc", "box")
+    assert "classes" not in build(tmp_path / "data", classes="a,b,c").resolved_options

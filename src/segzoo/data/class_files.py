@@ -2,10 +2,11 @@
 
 import codecs
 import difflib
+import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segzoo.data.class_forms import ClassRow, parse_classes
@@ -48,9 +49,18 @@ class ClassList:
     values: tuple[int, ...] = ()
     colours: tuple[RGB, ...] = ()
     said: str = ""
+    file: Path | None = None
 
     def __bool__(self) -> bool:
         return bool(self.names)
+
+    def inline(self) -> str:
+        """Return the list as JSON, which the option takes as well: it is in no file then."""
+        rows = [
+            {"id": value, "name": name} | ({"color": self.colours[place]} if self.colours else {})
+            for place, (value, name) in enumerate(zip(self.values, self.names, strict=True))
+        ]
+        return json.dumps(rows, ensure_ascii=False)
 
 
 def find_classes(given: str | None, root: Path) -> ClassList:
@@ -65,7 +75,7 @@ def find_classes(given: str | None, root: Path) -> ClassList:
     if file is None:
         return _inline(given, root)
     rows, form = parse_classes(_text(file), str(file))
-    return _checked(rows, str(file), f"{file}, {form}")
+    return replace(_checked(rows, str(file), f"{file}, {form}"), file=file)
 
 
 def known_class_files(root: Path) -> list[Path]:
@@ -101,6 +111,8 @@ def _is_file(path: Path) -> bool:
 
 def _inline(given: str, root: Path) -> ClassList:
     """Read names with commas; what looks like a file's name, or is one name alone, is no list."""
+    if given.lstrip().startswith("["):  # As a weights file keeps what was a file of the training.
+        return _checked(parse_classes(given, "-O classes")[0], "-O classes", "as given")
     names = [name.strip() for name in given.split(",")]
     looks = len(names) == 1 or "/" in given or "\\" in given or any(map(_ENDING.search, names))
     if looks:

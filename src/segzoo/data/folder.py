@@ -121,10 +121,10 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
         raise SegzooError("data set `folder` needs --root DIR", "or --sample for a stand-in")
     if not root.is_dir():
         raise SegzooError(f"{root} {'is a file' if root.exists() else 'is not there'}")
-    names = find_classes(options.classes, root).names
+    listed = find_classes(options.classes, root)
     where = ("images", "masks", "suffix", "pair", "lists")
     layout = find_layout(
-        root, Where(**{name: getattr(options, name) for name in where}, classes=names)
+        root, Where(**{name: getattr(options, name) for name in where}, classes=listed.names)
     )
     chosen = _choose(layout.pairs, split, options)
     _refuse_mattes(layout.pairs, options)
@@ -153,6 +153,9 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
     notices = _notices(layout, labels, conventions)
     data = FolderDataset(chosen, options, labels, notices, conventions)
     data.carved = _is_carved(layout.pairs)
+    if listed.file is not None and "classes" not in data.resolved_options:
+        # The file is of this machine; what it says goes into the weights file.
+        data.resolved_options["classes"] = listed.inline()
     return data
 
 
