@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from benchmarks.campaign import folders
+from campaign import folders
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
