@@ -1,4 +1,4 @@
-"""The masks of a data folder by chance, in the forms that people store them in, with their lists."""
+"""The masks of a data folder by chance, in the forms that people store them in, and their lists."""
 
 import random
 from collections.abc import Callable
