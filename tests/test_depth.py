@@ -10,9 +10,9 @@ from PIL import Image
 from tiffs import write_tiff
 
 from segzoo.builtin import FolderOptions
-from segzoo.data.depth import parse_range, usual_range
 from segzoo.data.folder import build_folder
 from segzoo.data.images import read_image, read_matte
+from segzoo.data.value_range import parse_range, usual_range
 from segzoo.errors import SegzooError
 
 GREY = np.add.outer(np.arange(8) * 20, np.arange(12) * 9).astype(np.uint8)  # 0..239

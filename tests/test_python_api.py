@@ -41,6 +41,7 @@ ALSO = {
     "crop": Size | int | str | None,
     "root": PATH,
     "out": PATH,
+    "range": str | Sequence[float] | None,
     "scales": float | str | Sequence[float],
     "refine": Literal[REFINEMENTS],
     Size: Size | int | str,

@@ -33,6 +33,9 @@ from segzoo.weights_info import WeightsInfo
 
 log = logging.getLogger("segzoo")
 
+OF_PREDICTING = ("range", "max_pixels")
+"""Settings that an evaluation, whose data set reads the pictures, has no use for."""
+
 
 def device_target(target_BHW: Tensor, kind: str, device: torch.device) -> Tensor:
     """Bring a stored target to the device: labels as int64, alpha 0..255 as float32 0..1."""
@@ -136,6 +139,12 @@ def evaluate_weights(
     `confusion` there are the pixels by true and predicted class. Ranks that `torchrun` started
     share the pictures. Raises SegzooError where the data set does not fit the model.
     """
+    if any(getattr(how, name) is not None for name in OF_PREDICTING):
+        raise SegzooError(
+            "`range` and `max_pixels` are settings of predicting",
+            "an evaluation reads pictures as its data set does: -O range=0,4095 for `folder`; "
+            "SEGZOO_MAX_PIXELS in the environment reads larger ones",
+        )
     ranks = asked_for()
     if per_picture is not None:
         check_ending(per_picture)
@@ -202,7 +211,11 @@ def evaluate_weights(
         "pictures": count,
         "classes": list(info.classes),
         "size": "full" if at is None else list(at),
-        "inference": dataclasses.asdict(how),
+        "inference": {
+            name: value
+            for name, value in dataclasses.asdict(how).items()
+            if name not in OF_PREDICTING
+        },
         "scores": scores,
         "intervals": scored.intervals(),
         "worst_by": by,

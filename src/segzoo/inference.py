@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from segzoo.config import MOST_PIXELS, SMALLEST_SIDE, Size, parse_size
+from segzoo.data.value_range import parse_range
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.options import option, option_infos
 
@@ -35,6 +36,7 @@ class Inference:
     `window`, "auto" being the size trained at, a picture is seen at its own size, or at `size`, in
     windows that overlap by at least the share `overlap`. `refine` brings the foreground's edge to
     that of the photograph.
+    `range` and `max_pixels` say how picture files are read, and arrays of more than 8 bits.
     Raises SegzooError naming the flag, what came, and what would work.
     """
 
@@ -51,12 +53,23 @@ class Inference:
     overlap: float = option(0.5, "share of a window that the next one sees again, 0 to 0.9")
     refine: str = option("none", "sharpen the edge with the photograph: none, guided or matting")
     batch_size: int = option(8, "pictures, or windows, at once", minimum=1)
+    range: Any = option(
+        None,
+        "lowest and highest value of pictures of more than 8 bits, such as 0,4095; default: as "
+        "trained, else 0,65535",
+    )
+    max_pixels: int | None = option(
+        None,
+        "pixels of the largest picture that is read; default: $SEGZOO_MAX_PIXELS, or 179 million",
+        minimum=1,
+    )
 
     def __post_init__(self) -> None:
         typed = {
             "size": self.size if self.size in (None, FULL, AUTO) else _size(self.size),
             "scales": _scales(self.scales),
             "window": self.window if self.window in (None, AUTO) else _window(self.window),
+            "range": parse_range(self.range, "--range"),
         }
         for name, value in typed.items():
             object.__setattr__(self, name, value)
@@ -64,6 +77,7 @@ class Inference:
             ("flip", bool, "True or False"),
             ("overlap", Real, "a number"),
             ("batch_size", Integral, "a whole number"),
+            ("max_pixels", Integral | None, "a whole number"),
         ):
             if not isinstance(value := getattr(self, name), kind):
                 flag = f"--{name.replace('_', '-')}"
@@ -76,6 +90,8 @@ class Inference:
         check_refinement(self.refine)
         if self.batch_size < 1:
             raise SegzooError(f"--batch-size {self.batch_size}", "at least one at once")
+        if self.max_pixels is not None and self.max_pixels < 1:
+            raise SegzooError(f"--max-pixels {self.max_pixels}", "give a number of pixels")
 
     @property
     def is_plain(self) -> bool:

@@ -4,15 +4,17 @@ import io
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
+from segzoo.data.arrays import BYTES, array_pixels, picture_pixels, tensor_pixels
 from segzoo.data.images import read_image
+from segzoo.data.value_range import Range
 from segzoo.errors import SegzooError
 
 TAKEN = (
@@ -21,45 +23,60 @@ TAKEN = (
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|data:")
 
 
-def as_pixels(image: Any) -> Tensor:
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How pixel values are read: the model's `value_range`, the range of pictures of more than 8
+    bits (`stated` for the very picture, or that of the training), and the most pixels of a file.
+    """
+
+    value_range: Range = BYTES
+    deep_range: Range | None = None
+    stated: bool = False
+    max_pixels: int | None = None
+
+    def file(self, path: Path, data: bytes | None = None) -> Tensor:
+        """Return the pixel values of a picture file."""
+        return read_image(path, data, deep_range=self.deep_range, max_pixels=self.max_pixels)
+
+
+PLAIN = Reading()
+
+
+def as_pixels(image: Any, how: Reading = PLAIN) -> Tensor:
     """Turn a path, a file's content, an open file, a PIL picture, array or tensor to C x H x W.
 
-    Raises SegzooError naming what came where it is none of them, or cannot be read.
+    The same picture gives the same values however it comes, as far as its type tells. Raises
+    SegzooError naming what came where it is none of them, or cannot be read.
     """
     if isinstance(image, (str, os.PathLike)):
-        return read_image(_path(image))
+        return how.file(_path(image))
     if isinstance(image, (bytes, bytearray, memoryview)):
-        return read_image(Path(f"<{len(image)} bytes>"), bytes(image))
+        return how.file(Path(f"<{len(image)} bytes>"), bytes(image))
     if callable(getattr(image, "read", None)):
-        return read_image(Path(_name(image)), _content(image))
+        return how.file(Path(_name(image)), _content(image))
     if isinstance(image, Image.Image):
-        upright = ImageOps.exif_transpose(image)
-        image = np.array(upright if upright.mode == "L" else upright.convert("RGB"))
-    if isinstance(image, np.ndarray):
-        array = image[..., None] if image.ndim == 2 else image
-        if array.ndim != 3 or array.shape[2] > 64:
-            raise SegzooError(f"{_described(image)} is no picture", "give H x W x C or H x W")
-        image = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
-    if isinstance(image, Tensor) and image.ndim == 3:
-        # torch cannot resize uint16
-        return image.to(torch.float32) if image.dtype == torch.uint16 else image
+        return picture_pixels(image, how.deep_range, how.max_pixels)
+    if isinstance(image, (np.ndarray, Tensor)):
+        of_kind = tensor_pixels if isinstance(image, Tensor) else array_pixels
+        ranges = {"value_range": how.value_range, "deep_range": how.deep_range}
+        return of_kind(image, **ranges, stated=how.stated)  # type: ignore[arg-type]
     raise _no_picture(image)
 
 
-def pixels_of_each(images: Iterable[Any]) -> list[Tensor]:
+def pixels_of_each(images: Iterable[Any], how: Reading = PLAIN) -> list[Tensor]:
     """Return the pixel values of several pictures, each as `as_pixels` takes it.
 
     Raises SegzooError for a single picture, whose rows or letters would else be taken for many.
     """
     is_array = isinstance(images, (np.ndarray, Tensor))
     if is_array and images.ndim > 3:
-        return [as_pixels(image) for image in images]
+        return [as_pixels(image, how) for image in images]
     if not isinstance(images, Iterable) or is_array or _is_single(images):
         raise SegzooError(
             f"{_described(images)} is no list of pictures",
             "give several, as in [first, second]; for one there is `predict`",
         )
-    return [as_pixels(image) for image in images]
+    return [as_pixels(image, how) for image in images]
 
 
 def _is_single(image: object) -> bool:

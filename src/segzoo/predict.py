@@ -13,10 +13,11 @@ from torch import Tensor
 from segzoo.averaging import Averager
 from segzoo.config import Size
 from segzoo.data.finish import resize_image
+from segzoo.data.value_range import Range, parse_range
 from segzoo.errors import SegzooError
 from segzoo.inference import AS_TRAINED, Inference, with_settings
 from segzoo.model import Preprocess, SegmentationModel
-from segzoo.pixels import as_pixels, pixels_of_each
+from segzoo.pixels import Reading, as_pixels, pixels_of_each
 from segzoo.prediction import Prediction, has_background
 from segzoo.refine import refine
 from segzoo.scale import ScaleWatch, fitting, trained_scale
@@ -92,7 +93,7 @@ class Segmenter:
         for settings out of their range.
         """
         how = with_settings(how, settings)
-        return next(self.predictions([as_pixels(image)], how))
+        return next(self.predictions([as_pixels(image, self.reading(how))], how))
 
     @takes_settings(InferenceSettings, Inference)
     def predict_batch(
@@ -106,7 +107,18 @@ class Segmenter:
         They, `how` and `settings` are as for `predict`, and so are the results, up to rounding.
         """
         how = with_settings(how, settings)
-        return list(self.predictions(pixels_of_each(images), how))
+        return list(self.predictions(pixels_of_each(images, self.reading(how)), how))
+
+    def reading(self, how: Inference) -> Reading:
+        """Return how pictures are read: those of more than 8 bits as in the training, unless `how`
+        says otherwise.
+        """
+        return Reading(
+            value_range=self.info.value_range,
+            deep_range=how.range or _trained_range(self.info),
+            stated=how.range is not None,
+            max_pixels=how.max_pixels,
+        )
 
     def predictions(self, pictures: Sequence[Tensor], how: Inference) -> Iterator[Prediction]:
         """Yield the prediction of each of some pixel values C x H x W, one at a time."""
@@ -140,7 +152,9 @@ class Segmenter:
         for pixels_CHW in pictures:
             if len(pixels_CHW) != need:
                 raise SegzooError(
-                    f"the model takes {need} channels, the picture has {len(pixels_CHW)}"
+                    f"the model takes {need} channels, the picture has {len(pixels_CHW)}",
+                    "channels come last in an array, first in a tensor; of four with an alpha, "
+                    "image[..., :3] leaves it out",
                 )
         found = averager.views(pictures, sizes)
         if how.refine == "none":
@@ -165,6 +179,14 @@ class Segmenter:
         if need == 3 and came == 1:
             return pixels_CHW.expand(3, -1, -1)
         return pixels_CHW
+
+
+def _trained_range(info: WeightsInfo) -> Range | None:
+    """Return the range of the training's pictures of more than 8 bits, the data option `range`."""
+    try:
+        return parse_range(info.data["options"].get("range"), "range")
+    except SegzooError:
+        return None  # a data set's option of another meaning
 
 
 def refined(probability_KHW: Tensor, pixels_CHW: Tensor, how: str) -> Tensor:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from segzoo.ahead import in_order
 from segzoo.compose import Background, parse_background
-from segzoo.data.images import read_image
 from segzoo.errors import SegzooError
 from segzoo.inference import Inference, saved_kinds
 from segzoo.predict import AS_TRAINED, Prediction, Segmenter, has_background, load
@@ -93,15 +92,16 @@ def predict_files(
                 record.note(file, temporary, job.picture, command)
         return {"picture": str(job.picture), **{kind: str(file) for kind, file in files.items()}}
 
+    reading = segmenter.reading(how)
+
+    def read_one(job: Job) -> tuple[Job, Tensor]:
+        return job, reading.file(job.picture)
+
     shown.says("segmenting pictures", len(jobs))
     with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(WRITERS) as writers:
-        read = in_order(readers, _read, jobs, ahead=how.pictures_at_once)
+        read = in_order(readers, read_one, jobs, ahead=how.pictures_at_once)
         written = in_order(writers, write, _predicted(segmenter, read, how), ahead=1)
         return list(shown.through(written))
-
-
-def _read(job: Job) -> tuple[Job, Tensor]:
-    return job, read_image(job.picture)
 
 
 def _predicted(

@@ -33,6 +33,8 @@ class InferenceSettings(TypedDict, total=False):
     overlap: float
     refine: Literal["none", "guided", "matting"]
     batch_size: int
+    range: str | Sequence[float] | None
+    max_pixels: int | None
 
 
 class FitSettings(TypedDict, total=False):

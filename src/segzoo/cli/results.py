@@ -25,6 +25,8 @@ Window = Annotated[str | None, typer.Option(help=HELP["window"])]
 Overlap = Annotated[float, typer.Option(help=HELP["overlap"])]
 Refine = Annotated[str, typer.Option(help=HELP["refine"])]
 BatchSize = Annotated[int, typer.Option(min=1, help=HELP["batch_size"])]
+Range = Annotated[str | None, typer.Option(help=HELP["range"])]
+MaxPixels = Annotated[int | None, typer.Option(min=1, help=HELP["max_pixels"])]
 
 
 def evaluate_command(
@@ -140,6 +142,8 @@ def predict_command(
     overlap: Overlap = 0.5,
     refine: Refine = "none",
     batch_size: BatchSize = 8,
+    range: Range = None,
+    max_pixels: MaxPixels = None,
     device: Device = "auto",
     precision: Precision = "auto",
     json: AsJson = False,
@@ -153,6 +157,8 @@ def predict_command(
         overlap=overlap,
         refine=refine,
         batch_size=batch_size,
+        range=range,
+        max_pixels=max_pixels,
     )
     saved_kinds(save)
     with working("starting") as shown, contextlib.redirect_stdout(sys.stderr):

@@ -37,8 +37,9 @@ def picture_pixels(
         _refuse_more(picture, name)
     if hasattr(picture, "tag_v2"):
         refuse_bands(picture, name)
-    if is_deep(picture) and not picture.mode.startswith(("I", "F")) and Path(file).is_file():
-        return read_image(Path(file), deep_range=deep_range, max_pixels=max_pixels)
+    # Pillow keeps 8 bits of 16-bit colours, and maps a TIFF to be turned with its sides exchanged.
+    if (picture.format == "TIFF" or is_deep(picture)) and _is_unread(picture, name):
+        return read_image(name, deep_range=deep_range, max_pixels=max_pixels)
     try:
         before = before_reading(picture)
         deep = deep_values(picture, lambda: opened(Path(file)))
@@ -53,6 +54,11 @@ def picture_pixels(
     except Exception as error:  # Pillow's readers raise whatever their formats make of damage.
         raise unreadable(name, error) from error
     return torch.from_numpy(_channels_first(array))
+
+
+def _is_unread(picture: Any, name: Path) -> bool:
+    """Whether a picture is the first page of a file of which no pixels have been read."""
+    return bool(getattr(picture, "tile", None)) and not picture.tell() and name.is_file()
 
 
 def _refuse_more(picture: Any, name: Path) -> None:

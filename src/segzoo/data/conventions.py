@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segzoo.data.decoding import opened
-from segzoo.data.depth import Deep, Range, deep_values, usual_range
+from segzoo.data.depth import Deep, deep_values
 from segzoo.data.headers import read_header, spread
+from segzoo.data.value_range import Range, usual_range
 from segzoo.errors import SegzooError
 
 log = logging.getLogger("segzoo")

@@ -17,15 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segzoo.data.value_range import Range as Range
+from segzoo.data.value_range import range_text, usual_range
 from segzoo.errors import SegzooError
 
 log = logging.getLogger("segzoo")
 
-Range = tuple[float, float]
 Values = npt.NDArray[Any]
-
-DEPTHS = (8, 10, 12, 14, 16)
-"""The usual bits of a picture's values, whatever they are stored in."""
 
 SLIVER = 1 << 14
 """A picture of 16 bits of which no value is above this uses a quarter of its range at most."""
@@ -40,36 +38,6 @@ class Deep:
     values: Values
     bits: int | None = 16
     inverted: bool = False
-
-
-def parse_range(value: Any, flag: str) -> Range | None:
-    """Return (lowest, highest) of ``"0,4095"`` or a pair; None for None.
-
-    Raises SegzooError naming the flag.
-    """
-    if value is None:
-        return None
-    parts = value.split(",") if isinstance(value, str) else value
-    try:
-        low, high = (float(part) for part in parts)
-    except (TypeError, ValueError):
-        low = high = 0.0
-    if not -np.inf < low < high < np.inf:
-        raise SegzooError(
-            f"{flag} {value}",
-            "give the lowest and the highest value of the pictures, such as 0,4095 or 0,1",
-        )
-    return low, high
-
-
-def range_text(of: Range) -> str:
-    """Return a range as `parse_range` takes it."""
-    return f"{of[0]:.10g},{of[1]:.10g}"
-
-
-def usual_range(highest: float) -> Range:
-    """Return the range of the smallest usual depth that holds whole values up to the highest."""
-    return 0.0, next((2.0**bits - 1 for bits in DEPTHS if highest < 2**bits), float(highest))
 
 
 def deep_values(picture: Any, again: Callable[[], AbstractContextManager[Any]]) -> Deep | None:
@@ -222,7 +190,9 @@ def _own_range(deep: Deep, low: float, high: float, name: object) -> Range:
 
 
 def _is_bytes(values: Values, low: float, high: float) -> bool:
-    """Whether floats are the whole numbers 0..255, of which some are above 1."""
+    """Whether floats are the whole numbers 0..255, of which some are above 1, or 0 everywhere."""
+    if low == high == 0:
+        return True
     return low >= 0 and 1 < high <= 255 and bool((values == np.rint(values)).all())
 
 

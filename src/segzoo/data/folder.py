@@ -17,7 +17,6 @@ from segzoo.data.conventions import (
     find_conventions,
     size_hint,
 )
-from segzoo.data.depth import parse_range, range_text
 from segzoo.data.finding import Layout, Where, find_layout
 from segzoo.data.headers import spread
 from segzoo.data.images import read_image, read_matte, read_stored_mask
@@ -28,6 +27,7 @@ from segzoo.data.pairs import ListedPairs, Pairs
 from segzoo.data.palettes import Reading
 from segzoo.data.sample import Sample
 from segzoo.data.splits import carve_by_pattern
+from segzoo.data.value_range import parse_range, range_text
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.words import counted
 
