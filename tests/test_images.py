@@ -1,5 +1,7 @@
 import os
 import re
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -172,3 +174,39 @@ def test_a_truncated_picture_is_named(tmp_path, name):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(SegzooError, match=name):
         read_image(path)
+
+
+def claims(width, height, suffix):
+    """Return a few bytes that claim to be a picture of that size."""
+    if suffix == ".png":
+        head = struct.pack(">4sIIBBBBB", b"IHDR", width, height, 8, 2, 0, 0, 0)
+        head = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+        return b"\x89PNG\r\n\x1a\n" + head + b"\0\0\0\0IDAT5\xaf\x06\x1e\0\0\0\0IEND\xaeB`\x82"
+    if suffix == ".bmp":
+        return b"BM" + struct.pack(
+            "<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, width, height, 1, 24, *[0] * 6
+        )
+    return b"P6 %d %d 255\n" % (width, height)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".ppm"])
+def test_a_claim_of_too_many_pixels_takes_no_memory(tmp_path, suffix, monkeypatch):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(claims(65500, 65500, suffix))
+    for read in (read_image, read_mask, read_matte):
+        with pytest.raises(
+            SegzooError, match=r"(?s)a\.\w+ is 65500x65500.*--max-pixels.*SEGZOO_MAX_P"
+        ):
+            read(path)
+    limit = Image.MAX_IMAGE_PIXELS
+    path = save(tmp_path, Image.fromarray(GRADIENT), f"b{suffix}")  # 20 x 12
+    with pytest.raises(SegzooError, match="20x12"):
+        read_image(path, max_pixels=239)
+    monkeypatch.setenv("SEGZOO_MAX_PIXELS", "239")
+    with pytest.raises(SegzooError, match="20x12"):
+        read_image(path)
+    assert read_image(path, max_pixels=240).shape == (3, 12, 20)
+    monkeypatch.setenv("SEGZOO_MAX_PIXELS", "many")
+    with pytest.raises(SegzooError, match="SEGZOO_MAX_PIXELS=many"):
+        read_image(path)
+    assert limit == Image.MAX_IMAGE_PIXELS  # that of the process is as it was

@@ -62,8 +62,8 @@ def check_pixels(width: int, height: int, what: object, limit: int | None = None
     most = most_pixels(limit)
     if width * height > most:
         raise SegzooError(
-            f"{what} is {width}x{height}, {width * height / 1e6:.0f} million pixels; up to "
-            f"{most / 1e6:.0f} million are read",
+            f"{what} is {width}x{height}, {width * height / 1e6:.3g} million pixels; up to "
+            f"{most / 1e6:.3g} million are read",
             f"if it is meant to be that large, `predict` takes it with --max-pixels "
             f"{width * height}, every command with {LIMIT_VARIABLE}={width * height} in the "
             "environment; it takes 3 bytes of memory a pixel, and more to predict",
