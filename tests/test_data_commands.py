@@ -100,7 +100,7 @@ def test_all_broken_masks_and_lone_files_are_listed(split_root):
     ]
 
 
-LEFT_OUT = "folder: train: 1 images without a mask are left out: 2"
+LEFT_OUT = "folder: train: left out: 1 image without a mask: 2"
 DOUBT = "folder: masks of 0 and 255 alone: 255 is read as the class `b`"
 
 

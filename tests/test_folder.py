@@ -294,8 +294,8 @@ def test_what_has_no_partner_is_said_and_left_out(tmp_path, caplog):
     with caplog.at_level(logging.INFO, "segzoo"):
         train, val = build(tmp_path), build(tmp_path, "val")
     assert len(train) + len(val) == 4
-    said = [f"folder: train: 1 {what} are left out: {key}" for what, key in
-            (("images without a mask", "p0"), ("masks without an image", "p1"))]  # fmt: skip
+    said = [f"folder: train: left out: 1 {what}: {key}" for what, key in
+            (("image without a mask", "p0"), ("mask without an image", "p1"))]  # fmt: skip
     assert train.notices == val.notices == tuple(said)
     assert "train 4 pairs in images + masks" in caplog.text
     assert "3 classes" in caplog.text

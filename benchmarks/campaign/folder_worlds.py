@@ -158,7 +158,7 @@ def lone_files(root: Path, world: World, names: Places, chance: random.Random) -
     for path in (root / names[number][1]).parent.glob(f"{Path(names[number][1]).name}.*"):
         path.unlink()
     world.doubtful.setdefault("without a mask", set()).add(number)
-    world.doubtful.setdefault("have no pair", set()).add(number)
+    world.doubtful.setdefault("without a pair", set()).add(number)
 
 
 def links(root: Path, world: World, names: Places, chance: random.Random) -> None:

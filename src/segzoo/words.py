@@ -18,6 +18,11 @@ def counted(classes: Sequence[str]) -> str:
     return f"{len(classes)} classes: {named(classes)}"
 
 
+def number_of(count: int, noun: str, *, plural: str = "") -> str:
+    """Say how many there are of something: ``1 picture``, ``3 pictures``, ``2 entries``."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 def sized(size: Sequence[int]) -> str:
     """Write a size or shape: ``75 x 101``."""
     return " x ".join(map(str, size))

@@ -29,6 +29,7 @@ from segzoo.data.patterns import parse_pair
 from segzoo.data.split_lists import Lists, divide, find_lists
 from segzoo.data.suggestions import suggested, suggested_folders
 from segzoo.errors import SegzooError
+from segzoo.words import number_of
 
 USUAL = (
     "lay them out as images/ + masks/, train/images/ + train/masks/, train/ + trainannot/ "
@@ -195,13 +196,15 @@ def _lone(every: dict[str, Pairs]) -> list[str]:
     """Say which images have no mask, and which masks no image."""
     notices: list[str] = []
     for split, pairs in every.items():
-        for missing, what in (
-            (pairs.without_mask, "images without a mask"),
-            (pairs.without_image, "masks without an image"),
+        for missing, noun, lacks in (
+            (pairs.without_mask, "image", "without a mask"),
+            (pairs.without_image, "mask", "without an image"),
         ):
             if missing:
                 shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
-                notices.append(f"{split}: {len(missing)} {what} are left out: {shown}")
+                notices.append(
+                    f"{split}: left out: {number_of(len(missing), noun)} {lacks}: {shown}"
+                )
     return notices
 
 
@@ -213,7 +216,8 @@ def _with_annotations(root: Path, listing: Listing, error: SegzooError) -> Segzo
     if not (forms := annotations(root, by_ending)):
         return error
     found = "; ".join(
-        f"{len(paths)} files of {form.name}, such as {paths[0]}" for form, paths in forms
+        f"{number_of(len(paths), 'file')} of {form.name}, such as {paths[0]}"
+        for form, paths in forms
     )
     return SegzooError(
         f"{error.message}, but annotations that are not read: {found}",

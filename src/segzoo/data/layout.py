@@ -21,6 +21,7 @@ from segzoo.data.pairing import Matches, match
 from segzoo.data.pairs import ListedPairs, Pairs, SuffixPairs
 from segzoo.data.suggestions import suggested
 from segzoo.errors import SegzooError
+from segzoo.words import number_of
 
 
 @dataclass
@@ -174,8 +175,8 @@ def _pair_split(
     if matches.loosely:
         image, mask = matches.loosely[0]
         found.notices.append(
-            f"{split or 'train'}: {len(matches.loosely)} names agree but for upper and lower case "
-            f"or the form of accents, as {images.path(image)} and {masks.path(mask)}"
+            f"{split or 'train'}: {number_of(len(matches.loosely), 'pair')} by names that agree but for "
+            f"upper and lower case or the form of accents, as {images.path(image)} and {masks.path(mask)}"
         )
 
 
@@ -289,9 +290,9 @@ def without_masks(root: Path, images: Group, masks: Group | None) -> str:
         state = "no pictures"
         if masks.files:
             first = Path(masks.path(min(masks.files))).name
-            state = f"{len(masks.files)} pictures, such as {first}"
+            state = f"{number_of(len(masks.files), 'picture')}, such as {first}"
         where = f"in {root / masks.folder}, which has {state}"
     return (
-        f"{root / images.folder} has {len(images.files)} pictures, such as "
+        f"{root / images.folder} has {number_of(len(images.files), 'picture')}, such as "
         f"{Path(images.path(min(images.files))).name}, of which none has a mask {where}"
     )

@@ -6,12 +6,16 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from segzoo.data.class_files import KNOWN_FILES, UNREAD_FILES
 from segzoo.data.folder_names import place_of
 from segzoo.data.formats import UNREAD_SUFFIXES
 from segzoo.data.images import MASK_FILES, SUFFIXES
 from segzoo.data.layout import Group
 from segzoo.data.listing import Listing, ending
+from segzoo.words import number_of
 
+LISTS_OF_CLASSES = {*KNOWN_FILES, *UNREAD_FILES}
+"""Files of which it is said elsewhere whether they are used."""
 SHOWN = 4
 """How many of a kind are named."""
 LOOKED_AT = 1 << 16
@@ -62,7 +66,7 @@ def left_out(
     something else, such as lists of pictures.
     """
     parts = [
-        f"{len(group.files)} pictures in {group.folder or '.'} ("
+        f"{number_of(len(group.files), 'picture')} in {group.folder or '.'} ("
         + (f"{group.split} without masks" if group.split else "no images with masks")
         + f"), such as {group.path(min(group.files))}"
         for group in unused
@@ -87,8 +91,8 @@ def left_out(
     hidden = [p for p in listing.hidden if p.endswith("/") or ending(p) in SUFFIXES]
     for paths, why in (
         (hidden, "hidden"),
-        (listing.links, "links to folders that are listed already"),
-        (listing.irregular, "no regular files"),
+        (listing.links, "linked folders that are listed already"),
+        (listing.irregular, "pipes or devices"),
     ):
         if paths:
             parts.append(f"{len(paths)} {why}: {_shown(paths)}")
@@ -98,11 +102,11 @@ def left_out(
         for last, paths in others.items()
         if last not in unread
         for path in paths
-        if path not in told
+        if path not in told and path.rpartition("/")[2] not in LISTS_OF_CLASSES
     ]
     return (
         f"left out of {listing.root}: {'; '.join(parts)}" if parts else "",
-        f"no pictures: {len(rest)} files such as {_shown(rest)}" if rest else "",
+        f"{number_of(len(rest), 'other file')}: {_shown(rest)}" if rest else "",
     )
 
 

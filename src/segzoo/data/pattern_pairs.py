@@ -11,6 +11,7 @@ from segzoo.data.names import Names
 from segzoo.data.pairs import SEPARATOR, ListedPairs, Pairs
 from segzoo.data.patterns import PairPattern, Pattern
 from segzoo.errors import SegzooError
+from segzoo.words import number_of
 
 Key = tuple[str, str]
 """The split, and what an image and its mask share."""
@@ -151,9 +152,9 @@ def _refuse_none(
     root: Path, pattern: PairPattern, images: dict[Key, str], taken: Sequence[tuple[str, object]]
 ) -> None:
     raise SegzooError(
-        f"-O pair: in {root} {len(images)} pictures fit {pattern.image.text}"
+        f"-O pair: {root} has {number_of(len(images), 'picture')} fitting {pattern.image.text}"
         + (f", such as {next(iter(images.values()))}" if images else "")
-        + f", and {len(taken)} fit {pattern.mask.text}"
+        + f", and {number_of(len(taken), 'file')} fitting {pattern.mask.text}"
         + (f", such as {taken[0][0]}" if taken else "")
         + "; none of them belong together",
         "a pattern is a file's name, or with / its path below the root; {name} is what an image "

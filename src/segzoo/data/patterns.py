@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from segzoo.errors import SegzooError
+from segzoo.words import number_of
 
 FIELD = re.compile(r"\{(\w+)\}")
 _PART = re.compile(r"\{\w+\}|\*|\?|[^{*?]+|.")
@@ -64,7 +65,7 @@ def parse_pair(text: str) -> PairPattern:
     """Read ``IMAGE:MASK``. Raises SegzooError saying what a pattern lacks."""
     parts = text.split(":")
     if len(parts) != 2 or not all(part.strip() for part in parts):
-        raise SegzooError(f"-O pair={text}: {len(parts)} patterns", HOW)
+        raise SegzooError(f"-O pair={text}: {number_of(len(parts), 'pattern')}", HOW)
     image, mask = (_pattern(part.strip().removeprefix("./"), text) for part in parts)
     if "class" in image.fields:
         raise SegzooError(f"-O pair={text}: {{class}} in the image's pattern", HOW)

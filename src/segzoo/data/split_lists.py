@@ -12,6 +12,7 @@ from segzoo.data.folder_names import SPLITS
 from segzoo.data.listing import Listing, ending
 from segzoo.data.pairs import Pairs
 from segzoo.errors import SegzooError, listed
+from segzoo.words import number_of
 
 ENDINGS = (".txt", ".lst", ".list")
 MOST_BYTES = 1 << 28
@@ -109,7 +110,8 @@ def divide(root: Path, pairs: Pairs, lists: dict[str, str]) -> tuple[dict[str, P
                 owner[place] = file
                 places.append(place)
         if missing:
-            said = f"{len(missing)} entries of {root / file} have no pair of image and mask"
+            entries = number_of(len(missing), "entry", plural="entries")
+            said = f"without a pair of image and mask: {entries} of {root / file}"
             if not places:
                 raise SegzooError(
                     f"{said}: {missing[0]}",
@@ -120,7 +122,7 @@ def divide(root: Path, pairs: Pairs, lists: dict[str, str]) -> tuple[dict[str, P
             found[split] = pairs.at(sorted(places))
     if left := len(pairs.keys) - len(owner):
         first = next(key for place, key in enumerate(pairs.keys) if place not in owner)
-        notices.append(f"{left} pairs are in none of the lists and left out, such as {first}")
+        notices.append(f"left out: {number_of(left, 'pair')} in none of the lists, such as {first}")
     return found, notices
 
 
