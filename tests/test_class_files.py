@@ -76,6 +76,11 @@ def test_ids_may_have_gaps_and_begin_at_one(tmp_path):
     assert built[0].target.unique().tolist() == [0, 1]
 
 
+def test_colours_by_id_in_json_keep_their_ids(tmp_path):
+    classes = read(tmp_path, '{"0": [0, 0, 0], "7": [255, 0, 0]}')
+    assert (classes.values, classes.colours) == ((0, 7), ((0, 0, 0), (255, 0, 0)))
+
+
 def test_what_labelme_ignores_is_before_the_first_id(tmp_path):
     classes = read(tmp_path, "__ignore__\n_background_\ncat\ndog\n")
     assert classes.values == (-1, 0, 1, 2)
@@ -113,6 +118,17 @@ def test_what_labelme_ignores_is_before_the_first_id(tmp_path):
         ('["a", 1]', "not clear what the classes are"),
         ('{"a": 0,', "is no JSON"),
         ("a\0b\n", "is no text"),
+        ("1. road\n2. sky\n", "`1. road` does not look like the name"),
+        ("1) road\n2) sky\n", "`1\\) road` does not look like the name"),
+        ("- road\n- sky\n", "`- road` does not look like the name"),
+        ("\uff10 road\n\uff11 sky\n", "does not look like the name"),
+        ("road\u2028sky\u2028car\n", "does not look like the name"),
+        ("0x000000 road\n0xff0000 sky\n", "does not look like the name"),
+        ("000000 road\n800000 sky\n", "`000000 road` may be an id or a colour"),
+        ("road,008000\nsky,800000\n", "`road 008000` may be an id or a colour"),
+        ("name,r,g,b\n", "is titles, and no class follows"),
+        ('{"0": "road", "0": "sky"}', "has `0` twice"),
+        ('[{"name": "road", "id": "x"}]', "not clear what the classes are"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_its_line(tmp_path, text, message):

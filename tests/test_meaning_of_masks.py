@@ -5,6 +5,8 @@ import pytest
 from PIL import Image
 
 from segzoo import SegzooError, fit
+from segzoo.builtin import FolderOptions
+from segzoo.data.folder import build_folder
 from segzoo.evaluation import evaluate_weights
 
 HOW = {
@@ -66,3 +68,41 @@ def test_masks_of_the_training_that_said_nothing_are_spoken_of(tmp_path, caplog)
     assert "255" not in caplog.text
     score(weights, write(tmp_path / "two", 0, 255))
     assert "255 in these masks is the class `b`" in caplog.text
+
+
+def folder(root, *masks, **options):
+    """Build a folder of one pair for each of some masks, given by the values of their stripes."""
+    for number, values in enumerate(masks):
+        stripes = np.array(values, np.uint8).repeat(12 // len(values))[:, None].repeat(12, 1)
+        for kind, pixels in (("images", np.full((12, 12, 3), 9, np.uint8)), ("masks", stripes)):
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(root / kind / f"{number}.png")
+    return build_folder(root=root, split="train", options=FolderOptions(val=0.0, **options))
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        [(0, 255), (0, 1)],
+        [(0, 255), (0, 255), (0, 255), (0, 1)],
+        [(0, 1), (0, 1), (0,), (0, 255)],
+        [(0, 255), (1,), (255,)],
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"classes": "a,b"}])
+def test_one_foreground_saved_in_two_ways_is_refused(tmp_path, masks, options):
+    with pytest.raises(SegzooError, match=r"is 255 the class that is 1 there\?\n.*threshold=0"):
+        folder(tmp_path, *masks, **options)
+    both = folder(tmp_path, *masks, threshold=0)
+    for number, values in enumerate(masks):
+        foreground = sum(value > 0 for value in values) / len(values)
+        assert float((both[number].target > 0).float().mean()) == foreground
+    void = folder(tmp_path, *masks, ignore="255", **options)
+    assert set(void[0].target.unique().tolist()) <= {0, 1, 255}
+
+
+def test_255_beside_another_id_is_not_asked_about(tmp_path):
+    assert not folder(tmp_path / "a", (0, 255), (0, 1), (0, 1, 255)).notices
+    assert not folder(tmp_path / "b", (0, 1), (1, 255), (0, 255)).notices
+    (notice,) = folder(tmp_path / "c", (0, 255), (0, 1), (0, 2)).notices
+    assert "255 is ignored; if it stands for pixels that are not labelled" in notice

@@ -389,3 +389,13 @@ def test_random_palettes_are_read_by_what_they_show_or_refused(tmp_path, seed, l
     # One colour is one class over all masks, and with a list the one that it says.
     assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
     assert not listed or all(a == b for a, b in pairs)
+
+
+def test_the_index_that_differs_is_named(tmp_path):
+    other = [COLOURS[0], COLOURS[1], COLOURS[3]]
+    masks = [palette_mask(truth(k), colours=other if k == 5 else COLOURS) for k in range(8)]
+    built = build(write(tmp_path, masks), val=0.0)
+    (fault,) = built.faults
+    assert "05.png: index 2 of its palette shows (0, 0, 255); index 2 shows (0, 255, 0)" in str(
+        fault
+    )

@@ -4,46 +4,36 @@ One form is decided for a whole file; a line that does not fit it is refused by 
 no name moves to another id. A name that would be taken for something else can be put in quotes.
 """
 
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
+from segzoo.data.class_json import classes_of_json
 from segzoo.data.class_lines import (
     BY_MARKS,
     BY_SPACES,
     CUTS,
-    HEX,
-    INTEGER,
-    TRIPLE,
+    LISTED,
     Cell,
+    ClassRow,
+    Line,
+    colour_of,
     kinds_of,
+    rgb_of,
     whole,
 )
 from segzoo.errors import SegzooError
 from segzoo.specs import RGB
 
-Line = tuple[int, str]
 Row = tuple[int, list[Cell]]
 
 IGNORED_FIRST = "__ignore__"
 """As the first of LabelMe's names it has the id -1, and the name after it the id 0."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassRow:
-    """One class of a list: its name, and its id and colour where the list has them."""
-
-    name: str
-    line: int
-    id: int | None = None
-    colour: RGB | None = None
-
-
 _LABELMAP = re.compile(r"([^:]*):\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*(?::.*)?")
 _NO_NAME = re.compile(
-    r"[:{}\[\]<>=|#;,\t]|\.(?:png|jpe?g|tiff?|bmp|gif|webp|npy|txt|csv|json)\b", re.I
+    r"[:{}\[\]<>=|#;,\t\x00-\x1f\x7f\x85\u2028\u2029]|\.(?:png|jpe?g|tiff?|bmp|gif|webp|npy|txt|csv|json)\b",
+    re.I,
 )
 _FRACTION = re.compile(r"(?:^|\s)[0-9]*\.[0-9]+(?:\s|$)")
 
@@ -83,7 +73,7 @@ def parse_classes(text: str, where: str) -> tuple[list[ClassRow], str]:
     `where` names the text in messages. Raises SegzooError naming the line that does not fit.
     """
     if text.lstrip()[:1] in ("{", "["):
-        return _of_json(text, where), "JSON"
+        return classes_of_json(text, where), "JSON"
     lines = _lines(text, where)
     if not lines:
         raise SegzooError(f"{where} lists no classes", "it has one on a line: its name")
@@ -111,7 +101,7 @@ def _lines(text: str, where: str) -> list[Line]:
 
 def _labelmap_row(line: Line, match: re.Match[str], where: str) -> ClassRow:
     name, *colour = match.groups()
-    return ClassRow(name=name.strip(), line=line[0], colour=_rgb(colour, line, where))
+    return ClassRow(name=name.strip(), line=line[0], colour=rgb_of(colour, line, where))
 
 
 def _of_table(lines: list[Line], where: str) -> tuple[list[ClassRow], str] | None:
@@ -130,6 +120,7 @@ def _of_table(lines: list[Line], where: str) -> tuple[list[ClassRow], str] | Non
             continue
         columns = _roles(header, kinds[0], rows[0], where) if header else _columns(body, kinds[0])
         if columns:
+            _refuse_bare_hex(body, columns, where)
             made = [_row(row, columns, where) for row in body]
             if cut in BY_SPACES and columns == ["name", "id"] and _repeats(made):
                 continue  # `lane 1`, `lane 2`: names
@@ -227,6 +218,18 @@ def _columns(rows: list[Row], kinds: str) -> list[str]:
     return ["red", "green", "blue", "alpha", "name"] if constant and not numbered else []
 
 
+def _refuse_bare_hex(rows: list[Row], columns: list[str], where: str) -> None:
+    """Refuse `000000 a`, `800000 b`: colours without their sign look like ids."""
+    if "id" not in columns:
+        return
+    texts = [cells[columns.index("id")].text for _, cells in rows]
+    if all(len(text) == 6 for text in texts) and any(text[0] == "0" for text in texts):
+        raise SegzooError(
+            f"{where}, line {rows[0][0]}: `{_line(rows[0])}` may be an id or a colour",
+            "a colour is written #rrggbb, an id without zeros before it",
+        )
+
+
 def _row(row: Row, columns: list[str], where: str) -> ClassRow:
     number, cells = row
     given = {role: cell.text for role, cell in zip(columns, cells, strict=True)}
@@ -237,28 +240,11 @@ def _row(row: Row, columns: list[str], where: str) -> ClassRow:
             raise _no_name(line, where)
     colour: RGB | None = None
     if "red" in given:
-        colour = _rgb([given["red"], given["green"], given["blue"]], line, where)
+        colour = rgb_of([given["red"], given["green"], given["blue"]], line, where)
     elif "colour" in given:
-        colour = _colour(given["colour"], line, where)
+        colour = colour_of(given["colour"], line, where)
     identity = int(given["id"]) if "id" in given else None
     return ClassRow(name=given["name"], line=number, id=identity, colour=colour)
-
-
-def _colour(text: str, line: Line, where: str) -> RGB:
-    if HEX.fullmatch(text):
-        return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
-    match = TRIPLE.fullmatch(text)
-    return _rgb(match.groups() if match else (), line, where)
-
-
-def _rgb(values: Sequence[str], line: Line, where: str) -> RGB:
-    numbers = [int(value) for value in values]
-    if len(numbers) != 3 or not all(0 <= number <= 255 for number in numbers):
-        raise SegzooError(
-            f"{where}, line {line[0]}: `{line[1]}` has no colour of three numbers 0..255",
-            "a colour is red, green and blue, each 0 to 255",
-        )
-    return numbers[0], numbers[1], numbers[2]
 
 
 def _of_names(lines: list[Line], where: str) -> tuple[list[ClassRow], str]:
@@ -266,6 +252,7 @@ def _of_names(lines: list[Line], where: str) -> tuple[list[ClassRow], str]:
     if len(lines) == 1:
         for cut in BY_MARKS:
             if len(cells := cut(lines[0][1])) > 1:
+                _refuse_titles(cells, lines[0], where)
                 return [_named(cell, 1, n, where) for n, cell in enumerate(cells)], "names"
     cells = [whole(text) for _, text in lines]
     numbers = [number for number, _ in lines]
@@ -285,10 +272,20 @@ def _of_names(lines: list[Line], where: str) -> tuple[list[ClassRow], str]:
     return rows, "a name a line"
 
 
+def _refuse_titles(cells: list[Cell], line: Line, where: str) -> None:
+    if all(not cell.quoted and _plain(cell.text) in _HEADERS for cell in cells):
+        raise SegzooError(
+            f"{where}, line {line[0]}: `{line[1]}` is titles, and no class follows",
+            "put names that are meant as classes in quotes",
+        )
+
+
 def _named(cell: Cell, number: int, place: int, where: str) -> ClassRow:
     parts = kinds_of(BY_SPACES[0](cell.text))
     numbers = parts not in ("T", "TI") and cell.text != str(place)
-    doubtful = numbers or _NO_NAME.search(cell.text) or _FRACTION.search(cell.text)
+    doubtful = numbers or any(
+        (_NO_NAME.search(cell.text), _FRACTION.search(cell.text), LISTED.match(cell.text))
+    )
     if not cell.quoted and doubtful:
         raise _no_name((number, cell.text), where)
     return ClassRow(name=cell.text, line=number)
@@ -300,49 +297,3 @@ def _no_name(line: Line, where: str) -> SegzooError:
         "a list has one class a line: `name`, `id name`, `red green blue name`, or "
         "`name:red,green,blue::`; a name with other signs is put in quotes",
     )
-
-
-def _of_json(text: str, where: str) -> list[ClassRow]:
-    """Read ``["a", "b"]``, ``{"0": "a"}``, ``{"a": 0}``, ``{"a": [r, g, b]}`` or a list of objects
-    with name, id and color.
-    """
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise SegzooError(f"{where} is no JSON: {error}") from error
-    if isinstance(found, dict):
-        pairs = [
-            {"name": value, "id": key} if isinstance(value, str) and INTEGER.fullmatch(key)
-            else {"name": key, "id" if isinstance(value, int) else "color": value}
-            for key, value in found.items()
-        ]  # fmt: skip
-    else:
-        pairs = [{"name": entry} if isinstance(entry, str) else entry for entry in found]
-    if pairs and all(_is_class(pair) for pair in pairs) and len({tuple(p) for p in pairs}) == 1:
-        return [_json_row(pair, n, where) for n, pair in enumerate(pairs, 1)]
-    raise SegzooError(
-        f"{where} is JSON in which it is not clear what the classes are",
-        'clear are ["a", "b"], {"0": "a", "1": "b"}, {"a": 0, "b": 1}, {"a": [0, 0, 0], ...} and '
-        '[{"id": 0, "name": "a"}, ...]',
-    )
-
-
-def _is_class(pair: Any) -> bool:
-    if not isinstance(pair, dict) or not set(pair) <= {"name", "id", "color"}:
-        return False
-    colour, identity = pair.get("color", [0, 0, 0]), pair.get("id", 0)
-    is_list = isinstance(colour, list) and len(colour) == 3 and all(type(v) is int for v in colour)
-    is_text = isinstance(colour, str) and bool(HEX.fullmatch(colour))
-    is_id = type(identity) is int or isinstance(identity, str)
-    return isinstance(pair.get("name"), str) and (is_list or is_text) and is_id
-
-
-def _json_row(pair: dict[str, Any], number: int, where: str) -> ClassRow:
-    line = (number, json.dumps(pair))
-    colour = pair.get("color")
-    if isinstance(colour, list):
-        colour = _rgb([str(value) for value in colour], line, f"{where}, class")
-    elif isinstance(colour, str):
-        colour = _colour(colour, line, where)
-    identity = int(pair["id"]) if "id" in pair else None
-    return ClassRow(name=pair["name"], line=number, id=identity, colour=colour)

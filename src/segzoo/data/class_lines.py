@@ -1,8 +1,14 @@
-"""Cutting a line of a list of classes into cells: at tabs, commas, spaces, but not in quotes."""
+"""Lines of lists of classes: cut into cells at tabs, commas, spaces, but not in quotes; colours."""
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from segzoo.errors import SegzooError
+from segzoo.specs import RGB
+
+Line = tuple[int, str]
+"""The number of a line, and its text."""
 
 INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
 HEX = re.compile(r"#[0-9a-fA-F]{6}")
@@ -10,8 +16,23 @@ _BYTE = r"([0-9]{1,3})"
 _BETWEEN = r"(?:\s*,\s*|\s+)"
 TRIPLE = re.compile(rf"[(\[]?\s*{_BYTE}{_BETWEEN}{_BYTE}{_BETWEEN}{_BYTE}\s*[)\]]?")
 _QUOTED = r"\"((?:[^\"]|\"\")*)\"|'([^']*)'"
+LISTED = re.compile(
+    r"[0-9]+\s*[^\w\s]+\s|(?=[^\x00-\x7f])\d+\s|[-*+\u2022\u00b7]\s|0x[0-9a-f]{6}\b", re.IGNORECASE
+)
+"""What begins a line with a number or a mark that is no part of a name: `1. name`, `2) name`,
+`- name`, `0xff0000 name`, and digits of other scripts."""
 _WORDS = re.compile(rf"(?:{_QUOTED})(?=\s|$)|(\S+)")
 _WHOLE = re.compile(rf"(?:{_QUOTED})$|(.*)$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassRow:
+    """One class of a list: its name, and its id and colour where the list has them."""
+
+    name: str
+    line: int
+    id: int | None = None
+    colour: RGB | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +130,25 @@ def _colon(text: str) -> list[Cell]:
     """Cut at a colon or an equals sign: `0: name`."""
     match = re.fullmatch(r"([^:=]*?)\s*[:=]\s*(.+)", text)
     return [Cell(match[1]), Cell(match[2])] if match else [Cell(text)]
+
+
+def colour_of(text: str, line: Line, where: str) -> RGB:
+    """Return the colour of ``#rrggbb`` or three numbers; raises SegzooError naming the line."""
+    if HEX.fullmatch(text):
+        return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+    match = TRIPLE.fullmatch(text)
+    return rgb_of(match.groups() if match else (), line, where)
+
+
+def rgb_of(values: Sequence[str], line: Line, where: str) -> RGB:
+    """Return three numbers as a colour; raises SegzooError naming the line for other ones."""
+    numbers = [int(value) for value in values]
+    if len(numbers) != 3 or not all(0 <= number <= 255 for number in numbers):
+        raise SegzooError(
+            f"{where}, line {line[0]}: `{line[1]}` has no colour of three numbers 0..255",
+            "a colour is red, green and blue, each 0 to 255",
+        )
+    return numbers[0], numbers[1], numbers[2]
 
 
 BY_MARKS = (_by("\t"), _by(";"), _by(","))

@@ -79,6 +79,29 @@ def void_doubt(values: Sequence[int], reading: Reading) -> tuple[str, ...]:
     )
 
 
+def meanings_of_255(values: Mapping[Path, Mapping[int, int]], kept: Sequence[int]) -> str:
+    """Ask what 255 is where it is in masks of 0 and 255 alone and in none with another id: of two
+    ways to save a foreground, or what is not labelled. Raises SegzooError where it is the one
+    foreground of some masks and 1 that of others.
+    """
+    holders = [path for path, counts in values.items() if 255 in counts]
+    others = [path for path, counts in values.items() if counts.keys() - {0, 255}]
+    lone = [path for path in holders if 0 in values[path]]
+    if not lone or not others or any(values[path].keys() - {0, 255} for path in holders):
+        return ""
+    said = (
+        f"{len(holders)} masks hold 255, with no other id than 0, as {lone[0]}, and "
+        f"{len(others)} hold ids, as {others[0]}"
+    )
+    unlabelled = "if it stands for pixels that are not labelled, give -O ignore=255"
+    if list(kept) == [0, 1, 255]:
+        raise SegzooError(
+            f"{said}: is 255 the class that is 1 there?",
+            f"if so, -O threshold=0 reads both as the foreground; {unlabelled}",
+        )
+    return f"{said}: 255 is ignored; {unlabelled}"
+
+
 def large_blends(found: Scan, reading: Reading) -> tuple[str, ...]:
     """Ask of a colour that is no class's and covers much of a mask whether a class is missing."""
     listed = {pack(colour) for colour in reading.reference.values()}

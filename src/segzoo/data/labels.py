@@ -11,7 +11,13 @@ from torch import Tensor
 from segzoo.data.agreement import agree
 from segzoo.data.class_files import ClassList, find_classes
 from segzoo.data.ignoring import IGNORE, IGNORED_NAMES, NOTHING, Ignored, parse_ignore
-from segzoo.data.label_doubts import large_blends, listed_but_unused, strays, void_doubt
+from segzoo.data.label_doubts import (
+    large_blends,
+    listed_but_unused,
+    meanings_of_255,
+    strays,
+    void_doubt,
+)
 from segzoo.data.mask_files import StoredMask
 from segzoo.data.mask_scan import MOST_SCANNED as MOST_SCANNED
 from segzoo.data.mask_scan import Scan, scan
@@ -182,6 +188,8 @@ def _by_values(
         names = tuple(f"class_{index}" for index in range(max(2, highest + 1)))
         named = ClassList(names, tuple(range(len(names))))
         doubts = void_doubt([v for v in kept if v != IGNORE], reading)
+    if IGNORE in kept and IGNORE not in classes.values and not ignored.said:
+        doubts += tuple(filter(None, [meanings_of_255(values, kept)]))
     label_map = _named(named, ignored, reading, said or "ids")
     void = IGNORE in every and label_map.ids.get(IGNORE) == IGNORE
     resolved = {"ignore": str(IGNORE)} if void and not ignored.said else {}

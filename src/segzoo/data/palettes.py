@@ -181,7 +181,8 @@ class Reading:
     def _another_palette(self, shown: Mapping[int, RGB], path: Path) -> SegzooError:
         index = next(
             k for k, colour in shown.items()
-            if self.reference.get(k, colour) != colour or colour in self.reference.values()
+            if self.reference.get(k) != colour
+            and (k in self.reference or colour in self.reference.values())
         )  # fmt: skip
         usual = self.reference.get(index)
         said = (
