@@ -175,8 +175,9 @@ def _pair_split(
     if matches.loosely:
         image, mask = matches.loosely[0]
         found.notices.append(
-            f"{split or 'train'}: {number_of(len(matches.loosely), 'pair')} by names that agree but for "
-            f"upper and lower case or the form of accents, as {images.path(image)} and {masks.path(mask)}"
+            f"{split or 'train'}: {number_of(len(matches.loosely), 'pair')} by names that agree "
+            "but for upper and lower case or the form of accents, as "
+            f"{images.path(image)} and {masks.path(mask)}"
         )
 
 
