@@ -143,6 +143,10 @@ ERRORS = {
     ),
     "no model": (["train", "--data", "folder"], ["--model is missing", "linknet", "unet"]),
     "no model and no data": (["train", "--sample"], ["--model and --data are missing", "camvid"]),
+    "folder for a data set": (
+        ["data", "check", "{tmp}"],
+        ["unknown data set", "is a folder", "`folder` with --root"],
+    ),
     "unknown model": (
         ["train", "--model", "unett"],
         ["unknown model `unett`", "did you mean `unet`"],
@@ -150,7 +154,7 @@ ERRORS = {
     "unknown option": (["train", "--model", "unet", "-o", "wdth=3"], ["no option `wdth`", "width"]),
     "malformed option": (["train", "-o", "width"], ["-o width", "NAME=VALUE"]),
     "bad number": (["train", "--epochs", "many"], ["`epochs` takes int >= 1, not 'many'"]),
-    "weights": (["inspect", "{tmp}/none.safetensors"], ["none.safetensors: is not there"]),
+    "weights": (["inspect", "{tmp}/none.safetensors"], ["none.safetensors: no such file"]),
     "no run": (["compare", "{tmp}"], ["is no finished run", "--resume"]),
     "resume": (["train", "--resume", "{tmp}"], ["is no run folder"]),
     "resume other": (["train", "--resume", "{tmp}", "--recipe", "tutorial"], ["own settings"]),

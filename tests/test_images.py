@@ -1,6 +1,8 @@
 import os
 import re
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -210,3 +212,12 @@ def test_a_claim_of_too_many_pixels_takes_no_memory(tmp_path, suffix, monkeypatc
     with pytest.raises(SegzooError, match="SEGZOO_MAX_PIXELS=many"):
         read_image(path)
     assert limit == Image.MAX_IMAGE_PIXELS  # that of the process is as it was
+
+
+def test_what_reads_no_picture_does_not_wait_for_torchvision():
+    code = (
+        "import sys, segzoo.weights, segzoo.data.folder, segzoo.train.layers, segzoo.predict\n"
+        "print([name for name in ('torchvision', 'torch._dynamo') if name in sys.modules])\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert told.stdout == "[]\n", told.stdout + told.stderr

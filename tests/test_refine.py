@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -43,6 +44,19 @@ def test_torch_keeps_its_number_of_threads():
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert told.stdout == "3\n", told.stderr
+
+
+@pytest.mark.parametrize(("seconds", "notes"), [(0.0, 1), (60.0, 0)])
+def test_a_slow_import_is_told_once_and_a_quick_one_not(seconds, notes, monkeypatch, caplog):
+    monkeypatch.setattr(module, "SLOW_SECONDS", seconds)
+    monkeypatch.delitem(sys.modules, "pymatting", raising=False)
+    with caplog.at_level("INFO", "segzoo"):
+        with module._told_if_slow():
+            time.sleep(0.3)
+        monkeypatch.setitem(sys.modules, "pymatting", module)
+        with module._told_if_slow():
+            time.sleep(0.1)
+    assert len(caplog.records) == notes
 
 
 def error(found, truth):

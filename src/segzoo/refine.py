@@ -8,7 +8,9 @@ training mattes, coarsened in several ways; docstrings give the errors before an
 
 import logging
 import sys
-from threading import Lock
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock, Timer
 from types import ModuleType
 
 import numpy as np
@@ -34,6 +36,8 @@ Alpha = NDArray[np.float32]
 
 log = logging.getLogger("segzoo")
 one_at_a_time = Lock()  # numba's fallback thread pool ends the process when two threads meet in it.
+_loading = Lock()
+SLOW_SECONDS = 8.0  # Compiled, pymatting is imported in 1.5 s, or in 4 where the machine is busy.
 
 
 def refine(pixels: NDArray[np.generic], alpha: NDArray[np.generic], how: str) -> Alpha:
@@ -71,17 +75,31 @@ def matched(pixels: NDArray[np.generic], alpha: NDArray[np.generic]) -> tuple[Pi
     return np.ascontiguousarray(three_HW3, dtype=np.uint8), sound_HW
 
 
+@contextmanager
+def _told_if_slow() -> Iterator[None]:
+    """Say what the import of pymatting waits for, once, and only where it compiles."""
+    if "pymatting" in sys.modules:
+        yield
+        return
+    slow = Timer(SLOW_SECONDS, log.info, ["pymatting compiles on its first use, about a minute"])
+    slow.daemon = True
+    slow.start()
+    try:
+        yield
+    finally:
+        slow.cancel()
+
+
 def load_pymatting() -> ModuleType:
     """Return the package pymatting; SegzooError where it is missing. Its import takes 1.5 s.
 
     The import loads numba, which gives OpenMP in the calling thread as many threads as there are
     cores; torch's number is put back.
     """
-    if "pymatting" not in sys.modules:
-        log.info("loading pymatting: the first time on a machine it compiles, about a minute")
     threads = torch.get_num_threads()
     try:
-        import pymatting
+        with _loading, _told_if_slow():
+            import pymatting
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "pymatting":
             raise

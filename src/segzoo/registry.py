@@ -7,6 +7,7 @@ import importlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segzoo.errors import SegzooError, listed, nearest
@@ -146,6 +147,8 @@ class Registry:
         package = FIRST_PARTY.get(name) or FIRST_PARTY.get(prefix) or _distribution_of(name)
         if package and not any(plugin.distribution == package for plugin in self._plugins):
             hint += f"it comes with {install_command(package)}; "
+        if kind == "datasets" and Path(name).is_dir():
+            hint = f"`{name}` is a folder: for pictures of your own, `folder` with --root {name}; "
         return f"{hint}there is: {listed(names)}{self.absent()}"
 
     def absent(self) -> str:

@@ -18,8 +18,8 @@ def print_comparison(records: list[dict[str, Any]]) -> None:
     _print_settings(records)
     if len(groups) > 1:
         print_text(
-            f"These runs were scored on {len(groups)} different sets of data: scores compare "
-            "within a group alone."
+            f"These runs were scored on {len(groups)} different sets of data: compare scores "
+            "only within a group."
         )
         print()
     for group in groups:

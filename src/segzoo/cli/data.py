@@ -150,6 +150,9 @@ def preview_command(
 def _open(name: str, root: str | None, o: list[str], sample: bool) -> Any:
     options: dict[str, Any] = parse_pairs(o, "-O")
     root = root or options.pop("root", None)
+    from segzoo.plugins import get_registry
+
+    get_registry().get("datasets", name)  # A misspelt name is told before torch is imported.
     from segzoo.data.opening import DataSource
 
     return DataSource(name, root=root, options=options, sample=sample)

@@ -182,4 +182,4 @@ def _print_metrics(metrics: dict[str, dict[str, float]]) -> None:
         print()
         print_pieces(("score", *metrics), rows)
     if len(overall) < len(names):
-        print(f"{len(names) - len(overall)} scores of single classes: --json")
+        print(f"{len(names) - len(overall)} more scores, of single classes, with --json")

@@ -301,6 +301,8 @@ class Batches:
 
     def _loaded(self, **how: Any) -> Iterator[_Loaded]:
         """Yield what the worker processes read."""
+        import torchvision.io  # noqa: F401 - Once, for all the processes that are forked.
+
         # A generator of its own, so that reading takes nothing from the training's random numbers.
         generator = torch.Generator().manual_seed(self.seed)
         loader: Iterable[Any] = DataLoader(

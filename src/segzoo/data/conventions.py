@@ -156,4 +156,7 @@ def size_hint(image: Path, image_size: tuple[int, ...], mask_size: tuple[int, ..
             f"the mask has the size that {image.name} has upright, by its EXIF orientation: "
             "leave out -O exif=ignore"
         )
-    return "make both the same size (EXIF orientation has been applied)"
+    return (
+        "make both the same size, a mask by nearest-neighbour resizing, which keeps its ids "
+        "(EXIF orientation has been applied)"
+    )

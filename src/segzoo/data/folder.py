@@ -25,6 +25,7 @@ from segzoo.data.mask_files import StoredMask
 from segzoo.data.merging import class_names, merge_classes, merge_objects
 from segzoo.data.pairs import ListedPairs, Pairs
 from segzoo.data.palettes import Reading
+from segzoo.data.roots import not_a_folder
 from segzoo.data.sample import Sample
 from segzoo.data.splits import carve_by_pattern
 from segzoo.data.value_range import parse_range, range_text
@@ -120,7 +121,7 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
     if root is None:
         raise SegzooError("data set `folder` needs --root DIR", "or --sample for a stand-in")
     if not root.is_dir():
-        raise SegzooError(f"{root} {'is a file' if root.exists() else 'is not there'}")
+        raise not_a_folder(root)
     listed = find_classes(options.classes, root)
     where = ("images", "masks", "suffix", "pair", "lists")
     layout = find_layout(

@@ -8,14 +8,13 @@ content as well, `data`, for what lies in an archive; its name then only says wh
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image, read_file
 
 from segzoo.data.decoding import opened, refuse_irregular
 from segzoo.data.depth import Range, deep_values, is_deep, is_unit, to_uint8
@@ -27,7 +26,8 @@ from segzoo.data.orientation import before_reading, stored_orientation, turned_l
 MASK_FILES = SUFFIXES | {ARRAY_SUFFIX}
 """The endings of the files that `read_mask` reads."""
 # Formats that torchvision reads. Not PNG: there a damaged file ends the process, in libpng.
-_FAST = {ImageReadMode.RGB: {"JPEG", "MPO", "WEBP"}, ImageReadMode.GRAY: {"JPEG", "MPO"}}
+_FAST = {"RGB": {"JPEG", "MPO", "WEBP"}, "GRAY": {"JPEG", "MPO"}}
+_Mode = Literal["RGB", "GRAY"]
 
 
 def is_picture(path: Path) -> bool:
@@ -51,7 +51,7 @@ def read_image(
     naming the file, for one of other bands, of several pages, and of more pixels than `max_pixels`
     (by default $SEGZOO_MAX_PIXELS, or 179 million) as well.
     """
-    return _read(path, data, ImageReadMode.RGB, deep_range, upright, max_pixels)
+    return _read(path, data, "RGB", deep_range, upright, max_pixels)
 
 
 def read_matte(path: Path, data: bytes | None = None, *, upright: bool = True) -> Tensor:
@@ -59,7 +59,7 @@ def read_matte(path: Path, data: bytes | None = None, *, upright: bool = True) -
 
     Of a picture with an alpha that varies, such as a cut-out, it is the alpha, not the colours.
     """
-    return _read(path, data, ImageReadMode.GRAY, None, upright)[0]
+    return _read(path, data, "GRAY", None, upright)[0]
 
 
 def read_mask(path: Path, data: bytes | None = None, *, upright: bool = True) -> Tensor:
@@ -83,17 +83,21 @@ def read_stored_mask(path: Path, data: bytes | None = None, *, upright: bool = T
 def _read(
     path: Path,
     data: bytes | None,
-    mode: ImageReadMode,
+    mode: _Mode,
     deep_range: Range | None,
     upright: bool,
     max_pixels: int | None = None,
 ) -> Tensor:
     with opened(path, data, max_pixels) as picture:
         if picture.format in _FAST[mode] and not _turned_webp(picture):
+            # Not above: it takes as long to import as torch, and a message needs no pictures.
+            from torchvision.io import ImageReadMode, decode_image, read_file
+
             try:
                 # Three times as fast as Pillow, and other threads run meanwhile.
                 stored = read_file(str(path)) if data is None else _as_tensor(data)
-                return decode_image(stored, mode, apply_exif_orientation=upright)
+                rgb_or_grey = ImageReadMode[mode]
+                return decode_image(stored, rgb_or_grey, apply_exif_orientation=upright)
             except RuntimeError:
                 pass  # Damaged: Pillow reads it or names the damage.
         before = before_reading(picture)
@@ -101,16 +105,16 @@ def _read(
         def again() -> AbstractContextManager[Any]:
             return opened(path, data, max_pixels)
 
-        alpha = _varying_alpha(picture, again) if mode == ImageReadMode.GRAY else None
+        alpha = _varying_alpha(picture, again) if mode == "GRAY" else None
         deep = deep_values(picture, again) if alpha is None else None
         if alpha is not None:
             plain = Image.fromarray(alpha)
         elif deep is not None:
-            if mode == ImageReadMode.GRAY and is_unit(deep):
+            if mode == "GRAY" and is_unit(deep):
                 deep_range = (0.0, 1.0)  # An alpha is 0..1 wherever it is a float.
             plain = Image.fromarray(to_uint8(deep, deep_range, path))
         else:
-            grey = mode == ImageReadMode.GRAY or picture.mode in ("1", "L")
+            grey = mode == "GRAY" or picture.mode in ("1", "L")
             plain = in_colours(picture, "L" if grey else "RGB")
         return _as_pixels(turned_like(plain, picture, before, upright), mode)
 
@@ -150,11 +154,11 @@ def _as_tensor(data: bytes) -> Tensor:
     return torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
 
-def _as_pixels(picture: Image.Image, mode: ImageReadMode) -> Tensor:
-    if mode == ImageReadMode.GRAY and picture.mode == "RGB":
+def _as_pixels(picture: Image.Image, mode: _Mode) -> Tensor:
+    if mode == "GRAY" and picture.mode == "RGB":
         picture = picture.convert("L")
     pixels = torch.from_numpy(np.array(picture))
     if pixels.ndim == 3:
         return pixels.permute(2, 0, 1).contiguous()
     # Repeated here, grey takes 5 bytes of memory a pixel; by Pillow 11.
-    return pixels.expand(3, -1, -1).contiguous() if mode == ImageReadMode.RGB else pixels[None]
+    return pixels.expand(3, -1, -1).contiguous() if mode == "RGB" else pixels[None]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import platformdirs
 
-from segzoo.errors import SegzooError
+from segzoo.errors import SegzooError, listed, nearest
 
 
 def find_root(
@@ -35,6 +35,22 @@ def find_root(
         f"no `{name}` data set: looked for --root (not given), {looked}{missing}",
         _advice(name, homepage),
     )
+
+
+def not_a_folder(root: Path) -> SegzooError:
+    """Return the error for a root that is none, with the folders that may have been meant."""
+    if root.exists():
+        return SegzooError(f"{root} is a file", "--root takes the folder of the images and masks")
+    absolute = Path.cwd() / root
+    around = next(parent for parent in absolute.parents if parent.is_dir())
+    try:
+        names = [each.name for each in around.iterdir() if each.is_dir()]
+    except OSError:
+        names = []
+    missing = absolute.relative_to(around).parts[0]
+    found = listed([name for name in names if not name.startswith(".")], limit=8)
+    near = nearest(missing, names).strip()
+    return SegzooError(f"{root} is not there", near or f"the folders in {around}: {found}")
 
 
 def user_data_folder() -> Path:

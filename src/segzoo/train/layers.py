@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision.ops import StochasticDepth
 
 _BLOCK = re.compile(r".*?\d+(?:\.\d+)*(?=\.)")
 """The name of a block: up to its first numbers, as `layer1.0` of `layer1.0.downsample.0.weight`."""
@@ -32,6 +31,8 @@ def drop_blocks(encoder: nn.Module, rate: float) -> int:
     present = [getattr(block, slot) for block, slots in blocks for slot in slots]
     if any(value is not None and not isinstance(value, nn.Identity) for value in present):
         return 0
+    from torchvision.ops import StochasticDepth  # Slow to import, and seldom needed.
+
     for place, (block, slots) in enumerate(blocks):
         for slot in slots:
             setattr(block, slot, StochasticDepth(rate * place / max(len(blocks) - 1, 1), "row"))
