@@ -27,6 +27,7 @@ from segzoo.data.pairs import Pairs, SuffixPairs
 from segzoo.data.pattern_pairs import pair_by_pattern
 from segzoo.data.patterns import parse_pair
 from segzoo.data.split_lists import Lists, divide, find_lists
+from segzoo.data.splits import refuse_folds, undivided_folders
 from segzoo.data.suggestions import suggested, suggested_folders
 from segzoo.errors import SegzooError
 from segzoo.words import number_of
@@ -124,13 +125,12 @@ def _by_named_folders(root: Path, where: Where, index: Index) -> Layout:
     found = find_pairs(root, groups, where.suffix)
     if not found.pairs:
         raise _nothing_named(root, where, groups)
-    notices = [*_lone(found.pairs), *found.notices]
-    said: list[str] = []
+    pairs, _, notices, said = _divided(root, where, index, walk(root, watch=index.watch), found)
     for listing in listings.values():
         warned, info = left_out(listing, ())
         notices += [warned] * bool(warned)
         said += [info] * bool(info)
-    return Layout(found.pairs, tuple(notices), tuple(said))
+    return Layout(pairs, tuple(notices), tuple(said))
 
 
 def _named(root: Path, pattern: str) -> Iterable[tuple[str, str, Path]]:
@@ -166,30 +166,40 @@ def _with_lists(
     root: Path, where: Where, index: Index, listing: Listing, found: Found, unused: list[Group]
 ) -> Layout:
     """Divide pairs without splits by the user's own lists, and say what is left out."""
+    pairs, lists, notices, said = _divided(root, where, index, listing, found)
+    warned, info = left_out(listing, unused, {*lists.files.values(), *lists.others})
+    notices += [warned] * bool(warned)
+    said += [info] * bool(info)
+    return Layout(pairs, tuple(notices), tuple(said))
+
+
+def _divided(
+    root: Path, where: Where, index: Index, listing: Listing, found: Found
+) -> tuple[dict[str, Pairs], Lists, list[str], list[str]]:
+    """Return the pairs of each split, the lists, what is doubtful, and what is only said."""
     pairs, lists = found.pairs, find_lists(listing, where.lists)
-    notices = list(found.notices)
+    notices = [*_lone(pairs), *found.notices]
     said: list[str] = []
     whole = list(pairs) == ["train"] and not any(group.split for group in found.used)
     if lists.files and whole:
         for file in lists.files.values():
             index.watch(root / file)
-        divided, told = divide(root, pairs["train"], lists.files)
+        pairs, told = divide(root, pairs["train"], lists.files)
         said.append("splits by " + ", ".join(lists.files.values()))
         notices += told
-        pairs = divided
-    elif lists.files:
+    elif lists.files or lists.others:
+        why = ", for folders say what is train and val" if lists.files else ""
         lists = Lists({}, (*lists.files.values(), *lists.others))
+        notices.append(f"lists of pictures are not used{why}: {', '.join(lists.others[:4])}")
+    elif whole:
+        notices += undivided_folders(pairs["train"])
+    if whole and not lists.files and lists.unread:
         notices.append(
-            f"lists of pictures are not used, for folders say what is train and val: "
-            f"{', '.join(lists.others[:4])}"
+            f"{', '.join(lists.unread[:4])} may say what is train and val, and is not read: a list "
+            "is a text file, train.txt or val.txt, with a picture's name a line"
         )
-    elif lists.others:
-        notices.append(f"lists of pictures are not used: {', '.join(lists.others[:4])}")
-    notices = [*_lone(pairs if not lists.files else found.pairs), *notices]
-    warned, info = left_out(listing, unused, {*lists.files.values(), *lists.others})
-    notices += [warned] * bool(warned)
-    said += [info] * bool(info)
-    return Layout(pairs, tuple(notices), tuple(said))
+    refuse_folds(root, pairs)
+    return pairs, lists, notices, said
 
 
 def _lone(every: dict[str, Pairs]) -> list[str]:

@@ -1,11 +1,12 @@
 """What the names of folders say: train, val or test; images or masks.
 
-Names are read without regard to case and separators, so `Train`, `train_images`, `trainannot`,
-`img_dir` and `imagesTr` are all understood.
+Names are read without regard to case, accents and separators, so `Train`, `train_images`,
+`trainannot`, `img_dir`, `imagesTr`, `1_train` and `Validación` are all understood.
 """
 
 import functools
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -18,6 +19,17 @@ SPLITS = {
     "val": ("val", "valid", "validation", "validate", "dev", "eval"),
     "test": ("test", "testing", "ts", "tst"),
 }
+_IN_OTHER_LANGUAGES = {
+    "train": (
+        *("trainings", "entrenamiento", "entrainement", "apprentissage", "addestramento"),
+        *("treino", "treinamento", "обучение", "训练", "訓練", "学習", "훈련", "학습"),
+    ),
+    "val": (
+        *("validierung", "validierungs", "validacion", "validazione", "validacao", "validatie"),
+        *("валидация", "验证", "驗證", "検証", "검증"),
+    ),
+    "test": ("prueba", "pruebas", "teste", "testes", "тест", "测试", "測試", "テスト", "테스트"),
+}
 IMAGES = (
     *("images", "image", "imgs", "img", "jpegimages", "photos", "pictures", "leftimg8bit"),
     *("inputs", "input", "originalimages", "rgb"),
@@ -28,11 +40,32 @@ MASKS = (
     *("gtfine", "groundtruth", "segmentations", "segmentation", "seg", "alpha", "targets"),
 )
 _KINDS: dict[str, Kind] = {**dict.fromkeys(IMAGES, "images"), **dict.fromkeys(MASKS, "masks")}
-_WORDS = {word: split for split, words in SPLITS.items() for word in words}
 _SHORT = {"tr", "trn", "ts", "tst"}  # Only behind a kind, as nnU-Net's imagesTr.
 _SEPARATORS = re.compile(r"[\s_.\-]+")
-_FILLERS = re.compile(r"(?:dir|folder|dataset|data|set|split|png|jpe?g)$")
+_NUMBERS = re.compile(r"^\d+|\d+$")
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
+
+
+def _plain(name: str) -> str:
+    """Return a name without case, separators and accents."""
+    letters = unicodedata.normalize("NFD", name.casefold())
+    kept = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return _SEPARATORS.sub("", unicodedata.normalize("NFC", kept))
+
+
+_WORDS = {
+    _plain(word): split
+    for words_of in (SPLITS, _IN_OTHER_LANGUAGES)
+    for split, words in words_of.items()
+    for word in words
+}
+
+
+_FILLERS = re.compile(
+    "(?:dir|folder|dataset|data|set|split|png|jpe?g|daten|datos|dados|"
+    + _plain("集|数据|資料|データ|用")
+    + ")+$"
+)
 
 
 def shared_start(several: Iterable[Text]) -> Text:
@@ -56,7 +89,7 @@ class Meaning:
 @functools.lru_cache(4096)
 def meaning(name: str) -> Meaning | None:
     """Return what one folder's name says; None where it says nothing."""
-    plain = _SEPARATORS.sub("", name.casefold())
+    plain = _plain(name)
     for text in dict.fromkeys((plain, _FILLERS.sub("", plain), _YEAR.sub("", plain))):
         if text in _KINDS:
             return _of_kind(text)
@@ -70,6 +103,10 @@ def meaning(name: str) -> Meaning | None:
             if kind in _KINDS:
                 found = _of_kind(kind)
                 return Meaning(split=split, word=word, kind=found.kind, rank=found.rank)
+    numberless = _NUMBERS.sub("", plain)  # as in `1_train`, `val-02`
+    for text in (numberless, _FILLERS.sub("", numberless)):
+        if text != plain and text in _WORDS and text not in _SHORT:
+            return Meaning(split=_WORDS[text], word=text)
     return None
 
 
@@ -117,12 +154,15 @@ def place_of(folder: str) -> Place:
     rest: list[str] = []
     for name in folder.split("/")[:-1]:
         said = meaning(name)
-        if said is None or (said.split and split and said.kind is None):
+        inner = bool(said and split == "train" and said.split not in ("", "train"))
+        if said is None or (said.split and split and said.kind is None and not inner):
             (rest if template else lead).append(name)
             continue
         if said.kind:
             kind, rank = said.kind, said.rank
-        if said.split and not split:
+        if inner:  # As in train/val: the outer folder is what the split was taken from.
+            template = [part.replace("{split}", word) for part in template]
+        if said.split and (inner or not split):
             split, word = said.split, said.word
         template.append(
             "{split}"

@@ -254,6 +254,12 @@ def _refuse_several(root: Path, split: str, own: list[Group], images: Group, mas
 def _refuse_twice(root: Path, images: Group, masks: Group) -> None:
     for group in (images, masks):
         for first, second in group.twice:
+            if Path(first).parent != Path(second).parent:
+                raise SegzooError(
+                    f"{root / first} and {root / second} have one name, in folders that say the "
+                    f"same{f', `{group.split}`' if group.split else ''}",
+                    "give the data set that is meant as --root, or rename the files or the folders",
+                )
             raise SegzooError(
                 f"{root / first} and {Path(second).name} have the same name but for the ending",
                 "it is not clear which one the mask belongs to; rename one of them, or say which "

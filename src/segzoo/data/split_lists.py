@@ -4,7 +4,11 @@ A line names a picture, by its path or its name, with or without ending; what fo
 such as its mask's path, is not needed.
 """
 
-from collections.abc import Iterable
+import codecs
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -15,16 +19,29 @@ from segzoo.errors import SegzooError, listed
 from segzoo.words import number_of
 
 ENDINGS = (".txt", ".lst", ".list")
+UNREAD_ENDINGS = (".csv", ".tsv", ".json", ".yaml", ".yml", ".pkl", ".xlsx")
+_AROUND = {
+    *("list", "lists", "file", "files", "filelist", "filenames", "id", "ids", "name", "names"),
+    *("image", "images", "img", "imgs", "split", "splits", "set", "index", "pairs", "samples"),
+}
+"""What stands beside the split in the name of a list: `train_ids`, `split_val`."""
 MOST_BYTES = 1 << 28
 ALL_TRAIN = "trainval"
+_BETWEEN = re.compile(r"[\s,;]")
+_BEHIND_A_FILE = re.compile(r"\.\w{2,5}\s*[\s,;]")
+_ORDER = (*SPLITS, ALL_TRAIN)
 
 
 @dataclass(frozen=True)
 class Lists:
-    """The list of each split, relative to the root, and those beside them that are not used."""
+    """The list of each split, relative to the root, and those beside them that are not used.
+
+    `unread` are files in other forms that may say the same.
+    """
 
     files: dict[str, str] = field(default_factory=dict)
     others: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def find_lists(listing: Listing, where: str) -> Lists:
@@ -34,14 +51,15 @@ def find_lists(listing: Listing, where: str) -> Lists:
     not clear which ones are meant.
     """
     folders: dict[str, dict[str, str]] = {}
+    every: list[str] = []
     for folder, names in listing.files.items():
-        for name in names:
-            split = _split_of(name)
-            if split:
+        for name in sorted(names, key=lambda name: (len(name), name)):  # train before train_list
+            if ending(name) in ENDINGS and (split := _split_of(name)):
                 folders.setdefault(folder, {}).setdefault(split, folder + name)
-    every = [path for lists in folders.values() for path in lists.values()]
+                every.append(folder + name)
+    unread = _unread(listing)
     if where == "none" or (where == "auto" and not folders):
-        return Lists(others=tuple(every))
+        return Lists(others=tuple(sorted(every)), unread=() if where == "none" else unread)
     if where != "auto":
         asked = where.strip("/").removeprefix("./").rstrip("/")
         chosen = f"{asked}/" if asked and asked != "." else ""
@@ -52,22 +70,39 @@ def find_lists(listing: Listing, where: str) -> Lists:
             )
     else:
         chosen = _likeliest(listing.root, folders)
-    lists = dict(folders[chosen])
+    lists = {split: folders[chosen][split] for split in _ORDER if split in folders[chosen]}
     whole = lists.pop(ALL_TRAIN, None)
     if whole and "train" not in lists and "val" not in lists:
         lists["train"] = whole
     used = set(lists.values())
-    return Lists(lists, tuple(path for path in every if path not in used))
+    return Lists(lists, tuple(sorted(set(every) - used)), unread)
 
 
 def _split_of(name: str) -> str:
-    if (last := ending(name)) not in ENDINGS:
-        return ""
-    stem = name.casefold().removesuffix(last)
-    for split, words in SPLITS.items():
-        if stem in words:
-            return split
-    return ALL_TRAIN if stem in (ALL_TRAIN, "train_val") else ""
+    stem = name.casefold().removesuffix(ending(name))
+    parts = [part for part in re.split(r"[_\-. ]+", stem) if part and part not in _AROUND]
+    plain = "".join(parts)
+    if plain == ALL_TRAIN:
+        return ALL_TRAIN
+    return next((split for split, words in SPLITS.items() if plain in words), "")
+
+
+def _unread(listing: Listing) -> tuple[str, ...]:
+    """Return files that say by their names that they divide pictures, in forms that are not read:
+    `splits.json`, or `train.csv` and `val.csv` in one folder.
+    """
+    found: list[str] = []
+    for folder, names in listing.files.items():
+        of_split: dict[str, str] = {}
+        for name in names:
+            if ending(name) in UNREAD_ENDINGS:
+                if name.casefold().removesuffix(ending(name)) in ("split", "splits", "folds"):
+                    found.append(folder + name)
+                elif split := _split_of(name):
+                    of_split.setdefault(split, folder + name)
+        if {"train", "val"} <= of_split.keys():
+            found += of_split.values()
+    return tuple(found)
 
 
 def _likeliest(root: Path, folders: dict[str, dict[str, str]]) -> str:
@@ -89,18 +124,20 @@ def divide(root: Path, pairs: Pairs, lists: dict[str, str]) -> tuple[dict[str, P
 
     Raises SegzooError for a list of which nothing is found, and for a picture in two lists.
     """
-    names = _names_of(root, pairs)
+    names = _Names(root, pairs)
     found: dict[str, Pairs] = {}
     notices: list[str] = []
     owner: dict[int, str] = {}
     for split, file in lists.items():
         places: list[int] = []
         missing: list[str] = []
-        for line, entry in _entries(root / file):
-            place = _place(entry, names)
+        for line, text in _lines(root / file):
+            place = names.place(text)
             if place is None:
-                missing.append(f"line {line}, {entry}")
+                if not text.startswith("#"):
+                    missing.append(f"line {line}, {_first(text)}")
                 continue
+            names.check_mask(place, text, f"{root / file}, line {line}")
             if owner.get(place, file) != file:
                 raise SegzooError(
                     f"{pairs.keys[place]} is in {root / owner[place]} and in {root / file}",
@@ -118,6 +155,11 @@ def divide(root: Path, pairs: Pairs, lists: dict[str, str]) -> tuple[dict[str, P
                     "a line names a picture of the folder; -O lists=none does without the lists",
                 )
             notices.append(f"{said}, such as {missing[0]}")
+        if not places and split != "test":
+            raise SegzooError(
+                f"{root / file} names no pictures",
+                "a line names a picture of the folder; -O lists=none does without the lists",
+            )
         if places:
             found[split] = pairs.at(sorted(places))
     if left := len(pairs.keys) - len(owner):
@@ -126,45 +168,97 @@ def divide(root: Path, pairs: Pairs, lists: dict[str, str]) -> tuple[dict[str, P
     return found, notices
 
 
-def _names_of(root: Path, pairs: Pairs) -> dict[str, int | None]:
-    """Map every name that a picture may be called by to its place; None where two share it."""
-    names: dict[str, int | None] = {}
+class _Names:
+    """What pictures and their masks may be called in a list, and by which place of a pair."""
 
-    def add(name: str, place: int) -> None:
-        names[name] = place if names.get(name, place) == place else None
+    def __init__(self, root: Path, pairs: Pairs) -> None:
+        self._root, self._pairs = root, pairs
+        self._images = self._of_files(lambda place: pairs.files(place)[:1])
+        self._masks: dict[str, int | None] | None = None
 
-    for place, key in enumerate(pairs.keys):
-        path = PurePosixPath(pairs.files(place)[0].relative_to(root).as_posix())
-        for known in {str(path), str(path.with_suffix("")), key, path.name, path.stem}:
-            add(known, place)
-    return names
+    def place(self, text: str) -> int | None:
+        """Return the place of a line's picture: the whole line, or what comes first on it."""
+        for piece in (text.partition("\t")[0], re.split(r"[\t,;]", text)[0]):
+            if (place := self._whole(piece)) is not None:
+                return place
+        return _place(_first(text), self._images)
+
+    def _whole(self, text: str) -> int | None:
+        """Return the place of a picture whose name is a whole line, spaces and commas with it."""
+        return _place(text.strip("\"' "), self._images, whole=True)
+
+    def check_mask(self, place: int, text: str, where: str) -> None:
+        """Raise SegzooError for a line that names another picture's mask behind its picture."""
+        if self._whole(text) is not None:
+            return
+        for entry in _behind_first(text):
+            if self._masks is None:
+                self._masks = self._of_files(lambda place: self._pairs.files(place)[1:])
+            other = _place(entry, self._masks)
+            if other not in (None, place):
+                image, mask = self._pairs.files(place)[:2]
+                raise SegzooError(
+                    f"{where}: {entry} as the mask of {image.name}, which is {mask.name} by its "
+                    "name",
+                    "masks are found by their names: rename them, or mend the list",
+                )
+
+    def _of_files(self, files: Callable[[int], Iterable[Path]]) -> dict[str, int | None]:
+        """Map every name of files to their place, None where two share it; and every name in
+        lower case and with composed accents that is not another's own.
+        """
+        names: dict[str, int | None] = {}
+        for place, key in enumerate(self._pairs.keys):
+            for file in files(place):
+                path = PurePosixPath(os.path.relpath(file, self._root).replace(os.sep, "/"))
+                known = {str(path), str(path.with_suffix("")), path.name, path.stem}
+                for name in known | ({key} if file == self._pairs.files(place)[0] else set()):
+                    names[name] = place if names.get(name, place) == place else None
+        folded: dict[str, int | None] = {}
+        for name, place in names.items():
+            loose = _folded(name)
+            folded[loose] = place if folded.get(loose, place) == place else None
+        return {**folded, **names}
 
 
-def _place(entry: str, names: dict[str, int | None]) -> int | None:
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def _place(entry: str, names: Mapping[str, int | None], *, whole: bool = False) -> int | None:
     """Find a picture by its path, by the end of its path (lists are often of another machine), or
-    by its name.
+    by its name; a `whole` line is one name, its spaces and commas with it.
     """
     parts = entry.replace("\\", "/").removeprefix("./").split("/")
     for start in range(len(parts)):
-        text = "/".join(parts[start:])
+        text, before = "/".join(parts[start:]), "/".join(parts[:start])
+        # Behind a space there may be another file, such as the mask.
+        if whole and _BETWEEN.search(before) and not _BETWEEN.search(text):
+            continue
+        if whole and _BEHIND_A_FILE.search(before):
+            break
         for known in (text, text.rpartition(".")[0]):
-            if known and (place := names.get(known)) is not None:
-                return place
+            for name in (known, _folded(known)):
+                if known and (place := names.get(name)) is not None:
+                    return place
     return None
 
 
-def _entries(path: Path) -> Iterable[tuple[int, str]]:
-    """Yield number and picture of each line of a list."""
+def _lines(path: Path) -> Iterable[tuple[int, str]]:
+    """Yield number and text of each line of a list that is not empty."""
     try:
         if path.stat().st_size > MOST_BYTES:
             raise SegzooError(f"{path} is no list of pictures: {path.stat().st_size} bytes")
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        content = path.read_bytes()
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        lines = re.split("\r\n|\r|\n", content.decode("utf-16" if wide else "utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
-        raise SegzooError(f"the list {path} cannot be read: {error}") from error
+        raise SegzooError(
+            f"the list {path} cannot be read: {error}", "save it as text in UTF-8"
+        ) from error
     for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if text and not text.startswith("#"):
-            yield number, _first(text)
+        if text := line.strip():
+            yield number, text
 
 
 def _first(text: str) -> str:
@@ -173,7 +267,15 @@ def _first(text: str) -> str:
     """
     for separator in ("\t", ",", ";"):
         text = text.partition(separator)[0].strip()
+    text = text.strip("\"'")
     words = text.split()
     if len(words) > 1 and all("." in word or word.lstrip("-").isdigit() for word in words[1:]):
         return words[0]
     return text
+
+
+def _behind_first(text: str) -> list[str]:
+    """Return what may be a mask behind a line's picture: pieces with an ending."""
+    pieces = re.split(r"[\t,;]", text)
+    pieces = pieces[1:] if len(pieces) > 1 else text.split()[1:]
+    return [piece for word in pieces if "." in (piece := word.strip(" \"'"))]

@@ -4,8 +4,10 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+from segzoo.data.pairs import Pairs
 from segzoo.errors import SegzooError
 
 GROUP = "{group}"
@@ -13,6 +15,9 @@ EXAMPLES = (
     "`{group}_*` is what comes before the first `_`, `{group}/*` the first folder, "
     "`(patient[0-9]+)` what a regular expression's brackets hold"
 )
+MOST_NAMED = 3
+"""Folders of pairs up to which it is asked whether they are splits; more are scenes or patients."""
+_FOLD = re.compile(r"(?:k?fold|cv|split|run)[ _.-]?\d+|\d+[ _.-]?fold", re.IGNORECASE)
 
 
 def carve(
@@ -154,3 +159,33 @@ def carve_by_pattern(keys: Sequence[str], fraction: float, pattern: str | None) 
         chosen = {name for key, name in zip(keys, groups, strict=True) if key in held}
         said += f", groups by `{pattern}`: {len(chosen)} of {len(set(groups))}"
     return Carving(train, val, said)
+
+
+def undivided_folders(pairs: Pairs) -> list[str]:
+    """Say of few folders whose names say nothing that all of them are `train`: they may be splits,
+    or pictures that belong together.
+    """
+    folders = sorted({key.partition("/")[0] if "/" in key else "" for key in pairs.keys})
+    if not 2 <= len(folders) <= MOST_NAMED or "" in folders:
+        return []
+    return [
+        f"train: pairs of the folders {', '.join(folders)}, whose names say no split, are all "
+        "`train`; a folder that is a split is called train, val or test, and pictures of one "
+        "folder stay on one side with -O group='{group}/*'"
+    ]
+
+
+def refuse_folds(root: Path, pairs: dict[str, Pairs]) -> None:
+    """Raise SegzooError for folds of a cross-validation together: one's val is another's train."""
+    folds = [
+        {first for key in of.keys if _FOLD.fullmatch(first := key.partition("/")[0])}
+        for split, of in pairs.items()
+        if split in ("train", "val")
+    ]
+    if len(folds) == 2 and len(folds[0] & folds[1]) > 1:
+        shown = sorted(folds[0] & folds[1])
+        raise SegzooError(
+            f"{root} has train and val in each of {', '.join(shown[:4])}: folds, of which one's "
+            "val may be another's train",
+            f"train on one of them: --root {root / shown[0]}",
+        )
