@@ -10,7 +10,7 @@ from helpers import run_here
 
 import segzoo
 from segzoo import SegzooError
-from segzoo.comparison import compare_runs, grouped, read_run
+from segzoo.comparison import compare_runs, grouped, read_run, read_summary
 from segzoo.metrics.paired import paired_differences
 from segzoo.metrics.pictures import PictureSums
 from segzoo.tensors import load_tensors, read_header, write_tensors
@@ -288,3 +288,13 @@ def test_scores_are_kept_apart_by_split_and_class_in_json_and_in_text(trained):
     assert "iou/person" not in shown
     assert "val, " in shown
     assert "95 % interval" in shown
+
+
+def test_a_run_that_is_not_there_is_not_to_be_resumed(tmp_path):
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "summary.json").write_text("{}")
+    weights = tmp_path / "first" / "best.safetensors"
+    weights.touch()
+    for given, state in ((tmp_path / "frist", "not there"), (weights, "a file")):
+        with pytest.raises(SegzooError, match=f"is {state}\n.*near it: .*first$"):
+            read_summary(given)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.config import read_config
-from segzoo.errors import SegzooError
+from segzoo.errors import SegzooError, listed
 from segzoo.isolation import one_line
 from segzoo.metrics import MetricSet
 from segzoo.metrics.paired import Difference, paired_differences
@@ -67,6 +67,13 @@ class FinishedRun:
 def read_summary(folder: Path) -> dict[str, Any]:
     """Read a finished run's summary.json; raise SegzooError naming a folder without one."""
     path = folder / "summary.json"
+    if not folder.is_dir():
+        around = [folder.parent / "summary.json", *folder.parent.glob("*/summary.json")]
+        runs = listed((str(each.parent) for each in around if each.is_file()), 8)
+        raise SegzooError(
+            f"{folder} is {'a file' if folder.exists() else 'not there'}",
+            f"give the folders of finished runs; those near it: {runs}",
+        )
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
