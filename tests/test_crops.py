@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -199,7 +200,7 @@ def textures(root, count=10):
     """Write pictures of stripes a pixel wide, lying in the one class and standing in the other."""
     for n in range(count):
         rng = np.random.default_rng(n)
-        rows, columns = np.indices((rng.integers(72, 100), rng.integers(72, 100)))
+        rows, columns = np.indices((int(rng.integers(72, 100)), int(rng.integers(72, 100))))
         standing = rows > columns + rng.integers(-30, 30)
         stripes = np.where(standing, columns, rows) % 2 * 200
         pixels = np.stack([stripes + rng.integers(0, 40, stripes.shape)] * 3, 2).astype(np.uint8)
@@ -210,7 +211,7 @@ def textures(root, count=10):
     return root
 
 
-HOW = {
+HOW: dict[str, Any] = {
     "model": "unet", "data": "folder", "crop": 32, "workers": 0, "lr": 1e-2, "precision": "fp32",
     "model_options": {"width": 4, "depth": 2, "norm": "batch"}, "progress": False, "ema": 0,
     "device": "cpu", "augment": "none",
@@ -233,6 +234,7 @@ def test_fine_texture_is_learned_and_found_again(trained, data, caplog):
     assert trained.scores["val"]["mean_iou"] > 0.85
     info = segzoo.load(trained.weights).info
     assert info.size == (32, 32)
+    assert info.shown is not None
     assert info.shown["crops"]
     assert info.shown["scale"] == 1
     scored = evaluate_weights(trained.weights, root=str(data), split="val", precision="fp32")
@@ -263,12 +265,11 @@ def test_a_stopped_training_goes_on_exactly(data, tmp_path, monkeypatch):
 
 
 def test_mattes_are_cropped(tmp_path):
-    result = segzoo.fit(
-        **{**HOW, "data": "hk", "data_options": {"matte": "soft"}, "sample": True, "crop": 48},
-        scale=0.5, epochs=1, out=str(tmp_path / "run"),
-    )  # fmt: skip
+    how: dict[str, Any] = {**HOW, "data": "hk", "data_options": {"matte": "soft"}, "crop": 48}
+    result = segzoo.fit(**how, sample=True, scale=0.5, epochs=1, out=str(tmp_path / "run"))
     info = segzoo.load(result.weights).info
     assert info.target == "alpha"
+    assert info.shown is not None
     assert info.shown["scale"] == 0.5
     assert segzoo.load(result.weights).predict(np.zeros((50, 70, 3), np.uint8)).mask.shape == (
         50,

@@ -72,6 +72,38 @@ def test_refined_probabilities_follow_the_photograph(how):
     assert torch.allclose(split[2], split[1] * 3, atol=1e-5)
 
 
+def test_cutouts_follow_the_photograph_by_default_and_masks_do_not(trained):
+    pixels, alpha = disc()
+    pixels_CHW = torch.from_numpy(pixels).permute(2, 0, 1)
+    info = segzoo.load(trained.weights).info
+    raw, edged = (
+        Prediction(WholeView(coarse(alpha)), info, pixels_CHW, edges)
+        for edges in ("none", "guided")
+    )
+    assert np.array_equal(raw.mask, edged.mask)
+    assert np.array_equal(np.array(raw.alpha_image()), np.array(edged.alpha_image()))
+    for background in (0, 255):
+        right = alpha[..., None] * [200, 30, 30] + (1 - alpha[..., None]) * background
+        errors = [
+            np.abs(np.asarray(one.before(background=(background,) * 3)) - right).mean()
+            for one in (raw, edged)
+        ]
+        assert errors[1] < 0.5 * errors[0]
+    opaque = [np.asarray(one.cutout())[..., 3] / 255 for one in (raw, edged)]
+    assert np.abs(opaque[1] - alpha).mean() < 0.5 * np.abs(opaque[0] - alpha).mean()
+    again = edged.cutout(Image.fromarray(pixels))
+    assert np.array_equal(np.asarray(again), np.asarray(edged.cutout()))
+
+
+@pytest.mark.parametrize(("how", "edges"), [("auto", "guided"), ("none", "none")])
+def test_what_is_cut_out_is_refined_unless_it_is_asked_for_otherwise(trained, how, edges):
+    segmenter, (pixels, _) = segzoo.load(trained.weights), disc()
+    prediction = segmenter.predict(pixels, refine=how)
+    assert prediction.edges == edges
+    assert torch.equal(prediction.probability_KHW, segmenter.predict(pixels).probability_KHW)
+    assert segmenter.predict(pixels, refine="matting").edges == "none"  # It is refined already.
+
+
 def test_predict_and_evaluate_refine_alike(trained, tmp_path):
     segmenter = segzoo.load(trained.weights)
     pixels, _ = disc()
@@ -110,7 +142,7 @@ def test_the_command_writes_another_background(trained, tmp_path):
 def test_what_cannot_be_is_said_at_once(trained, folder_root, tmp_path):
     weights = str(trained.weights)
     for words, message in (
-        (["--refine", "guide"], "--refine takes guided, matting, none, not `guide`"),
+        (["--refine", "guide"], "--refine takes auto, guided, matting, none, not `guide`"),
         (["--background", "whit"], "--background: `whit` is neither a colour nor"),
     ):
         done = run_here("predict", weights, str(tmp_path), "-o", str(tmp_path / "o"), *words)

@@ -329,7 +329,7 @@ def test_both_commands_take_the_same_flags(trained, hk_root, photo, tmp_path):
     scored = printed("evaluate", weights, "--root", str(hk_root))
     assert scored["inference"] == {
         "size": None, "flip": True, "scales": [1, 1.5], "window": [48, 48], "overlap": 0.25,
-        "refine": "none", "batch_size": 2,
+        "refine": "auto", "batch_size": 2,
     }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ import segzoo
 from segzoo.config import RunConfig, Size
 from segzoo.data.standin import figure
 from segzoo.errors import SegzooError
-from segzoo.inference import REFINEMENTS, Inference
+from segzoo.inference import REFINE_SETTINGS, Inference
 from segzoo.model import model_record
 from segzoo.options import option_infos
 from segzoo.prediction import Prediction
@@ -43,7 +43,7 @@ ALSO = {
     "out": PATH,
     "range": str | Sequence[float] | None,
     "scales": float | str | Sequence[float],
-    "refine": Literal[REFINEMENTS],
+    "refine": Literal[REFINE_SETTINGS],
     Size: Size | int | str,
     tuple[str, ...]: str | Sequence[str],
     dict[str, Any]: Mapping[str, Any],

@@ -25,6 +25,8 @@ KINDS = ("mask", "overlay", "cutout", "alpha", "probability")
 REFINEMENTS = ("none", "guided", "matting")
 """How an alpha can be brought to the photograph's edges: see `segzoo.refine`."""
 
+REFINE_SETTINGS = (AUTO, *REFINEMENTS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inference:
@@ -51,7 +53,11 @@ class Inference:
         None, "slide a window of this size: 512, 384x512, or auto, the size trained at"
     )
     overlap: float = option(0.5, "share of a window that the next one sees again, 0 to 0.9")
-    refine: str = option("none", "sharpen the edge with the photograph: none, guided or matting")
+    refine: str = option(
+        AUTO,
+        "sharpen the edge with the photograph: none, guided or matting; auto: guided, for cut-outs "
+        "and new backgrounds alone",
+    )
     batch_size: int = option(8, "pictures, or windows, at once", minimum=1)
     range: Any = option(
         None,
@@ -87,7 +93,7 @@ class Inference:
                 f"--overlap {self.overlap}",
                 f"the share of a window that the next one sees again, 0 to {MOST_OVERLAP}",
             )
-        check_refinement(self.refine)
+        check_refinement(self.refine, REFINE_SETTINGS)
         if self.batch_size < 1:
             raise SegzooError(f"--batch-size {self.batch_size}", "at least one at once")
         if self.max_pixels is not None and self.max_pixels < 1:
@@ -96,7 +102,12 @@ class Inference:
     @property
     def is_plain(self) -> bool:
         """Whether each picture goes through the network once and is left as it comes out."""
-        return not self.flip and self.scales == (1.0,) and self.refine == "none"
+        return not self.flip and self.scales == (1.0,) and not self.refines_all
+
+    @property
+    def refines_all(self) -> bool:
+        """Whether masks and scores are refined, and not only what is cut out."""
+        return self.refine not in ("none", AUTO)
 
     @property
     def at_own_size(self) -> bool:
@@ -169,12 +180,11 @@ def scaled(size: Size, scale: float) -> Size:
     return (height, width) if scale != 1 else size
 
 
-def check_refinement(how: str) -> None:
+def check_refinement(how: str, ways: tuple[str, ...] = REFINEMENTS) -> None:
     """Raise SegzooError where `--refine` got no way of refining."""
-    if how not in REFINEMENTS:
+    if how not in ways:
         raise SegzooError(
-            f"--refine takes {listed(REFINEMENTS)}, not `{how}`",
-            nearest(how, REFINEMENTS) or "try guided",
+            f"--refine takes {listed(ways)}, not `{how}`", nearest(how, ways) or "try guided"
         )
 
 

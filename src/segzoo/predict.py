@@ -15,7 +15,7 @@ from segzoo.config import Size
 from segzoo.data.finish import resize_image
 from segzoo.data.value_range import Range, parse_range
 from segzoo.errors import SegzooError
-from segzoo.inference import AS_TRAINED, Inference, with_settings
+from segzoo.inference import AS_TRAINED, AUTO, Inference, with_settings
 from segzoo.model import Preprocess, SegmentationModel
 from segzoo.pixels import Reading, as_pixels, pixels_of_each
 from segzoo.prediction import Prediction, has_background
@@ -124,8 +124,9 @@ class Segmenter:
         """Yield the prediction of each of some pixel values C x H x W, one at a time."""
         seen = [self._channels(pixels_CHW) for pixels_CHW in pictures]
         sizes = [(pixels.shape[-2], pixels.shape[-1]) for pixels in pictures]
+        edges = "guided" if how.refine == AUTO else "none"
         for pixels_CHW, view in zip(pictures, self.views(seen, sizes, how), strict=True):
-            yield Prediction(view, self.info, pixels_CHW)
+            yield Prediction(view, self.info, pixels_CHW, edges)
 
     @torch.inference_mode()
     def views(
@@ -157,7 +158,7 @@ class Segmenter:
                     "image[..., :3] leaves it out",
                 )
         found = averager.views(pictures, sizes)
-        if how.refine == "none":
+        if not how.refines_all:
             yield from found
             return
         if not has_background(self.info):

@@ -18,6 +18,7 @@ from segzoo.compose import Background, cutout, parse_background, replace_backgro
 from segzoo.config import Size
 from segzoo.errors import SegzooError
 from segzoo.pixels import as_pixels
+from segzoo.refine import refine
 from segzoo.views import View
 from segzoo.weights_info import WeightsInfo
 from segzoo.words import counted, sized
@@ -34,6 +35,7 @@ class Prediction:
     view: View
     info: WeightsInfo
     pixels_CHW: Tensor | None = None  # what was predicted, not a copy of it
+    edges: str = "none"  # how what is cut out is brought to the photograph's edges
 
     @property
     def size(self) -> Size:
@@ -104,7 +106,8 @@ class Prediction:
 
         `image` is as for `overlay`.
         """
-        return cutout(self._photograph(image), self.alpha)
+        pixels = self._photograph(image)
+        return cutout(pixels, self._cut(pixels, image))
 
     def before(self, image: Any = None, background: Any = (255, 255, 255)) -> Image.Image:
         """Return the foreground before another background, as RGB.
@@ -112,7 +115,20 @@ class Prediction:
         That is a colour, as three numbers 0..255 or ``"white"``, or a picture, as a file or as
         whatever `predict` takes; it is scaled to cover. `image` is as for `overlay`.
         """
-        return replace_background(self._photograph(image), self.alpha, _background(background))
+        pixels = self._photograph(image)
+        return replace_background(pixels, self._cut(pixels, image), _background(background))
+
+    def _cut(self, pixels: np.ndarray, image: Any) -> np.ndarray:
+        """Return the alpha to cut a photograph out by: the network's own is half opaque in a wide
+        band along the edge, which lets the old background through.
+        """
+        if self.edges == "none" or not has_background(self.info):
+            return self.alpha
+        return self._own_cut if image is None else refine(pixels, self.alpha, self.edges)
+
+    @cached_property
+    def _own_cut(self) -> np.ndarray:
+        return refine(self._photograph(None), self.alpha, self.edges)
 
     def _photograph(self, image: Any) -> np.ndarray:
         """Return the picture, by default the one that was predicted, as uint8 H x W x 3."""

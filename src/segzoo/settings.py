@@ -31,7 +31,7 @@ class InferenceSettings(TypedDict, total=False):
     scales: float | str | Sequence[float]
     window: Size | int | str | None
     overlap: float
-    refine: Literal["none", "guided", "matting"]
+    refine: Literal["auto", "none", "guided", "matting"]
     batch_size: int
     range: str | Sequence[float] | None
     max_pixels: int | None

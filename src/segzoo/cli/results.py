@@ -12,7 +12,7 @@ from segzoo.cli.console import JSON_HELP, print_json, working
 from segzoo.cli.inspecting import print_description
 from segzoo.cli.scoring import check_drawn, print_evaluation
 from segzoo.cli.training import parse_pairs
-from segzoo.inference import HELP, Inference, saved_kinds
+from segzoo.inference import AUTO, HELP, Inference, saved_kinds
 
 Weights = Annotated[Path, typer.Argument(help="weights file, best.safetensors of a run")]
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
@@ -55,7 +55,7 @@ def evaluate_command(
     scales: Scales = "1",
     window: Window = None,
     overlap: Overlap = 0.5,
-    refine: Refine = "none",
+    refine: Refine = AUTO,
     batch_size: BatchSize = 8,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -140,7 +140,7 @@ def predict_command(
     scales: Scales = "1",
     window: Window = None,
     overlap: Overlap = 0.5,
-    refine: Refine = "none",
+    refine: Refine = AUTO,
     batch_size: BatchSize = 8,
     range: Range = None,
     max_pixels: MaxPixels = None,
