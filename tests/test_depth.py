@@ -225,3 +225,20 @@ def test_ranges_are_parsed_by_form():
     assert [usual_range(v)[1] for v in (0, 255, 256, 4095, 4096, 65535)] == [
         *(255, 255, 1023, 4095, 16383, 65535)
     ]
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+@pytest.mark.parametrize(("shallow", "said"), [(1, False), (2, True), (5, True), (6, False)])
+def test_two_depths_in_one_set_are_said(tmp_path, kind, shallow, said):
+    deep_set(tmp_path, kind, 257, count=6)
+    deep_set(tmp_path, kind, 16, count=shallow)
+    notices = built(tmp_path).notices
+    assert any("pictures of two depths" in text for text in notices) == said
+    if said:
+        assert f"{shallow} of 6 looked at have values up to 382" in notices[0]
+
+
+def test_a_picture_of_few_bits_in_a_deeper_range_is_not_asked_about(tmp_path):
+    deep_set(tmp_path, np.uint16, 257, count=4)
+    deep_set(tmp_path, np.uint16, 64, count=3)
+    assert built(tmp_path).notices == ()

@@ -106,3 +106,14 @@ def test_255_beside_another_id_is_not_asked_about(tmp_path):
     assert not folder(tmp_path / "b", (0, 1), (1, 255), (0, 255)).notices
     (notice,) = folder(tmp_path / "c", (0, 255), (0, 1), (0, 2)).notices
     assert "255 is ignored; if it stands for pixels that are not labelled" in notice
+
+
+@pytest.mark.parametrize("masks", [[(0, 1), (0, 1)], [(0, 1, 2), (0,)], [(0, 100), (0, 127)]])
+def test_a_threshold_above_every_value_is_refused(tmp_path, masks):
+    highest = max(map(max, masks))
+    with pytest.raises(SegzooError, match=rf"threshold=127: .* none .* highest is {highest}"):
+        folder(tmp_path, *masks, threshold=127)
+    with pytest.raises(SegzooError, match="none has a value above it"):
+        folder(tmp_path, *masks, threshold=127, pair="images/{name}.*:masks/{name}.*")
+    assert len(folder(tmp_path, *masks, threshold=highest - 1)) == len(masks)
+    assert len(folder(tmp_path, (0,), (0, 255), threshold=127)) == len(masks)

@@ -111,3 +111,12 @@ def test_the_choice_reaches_the_weights_file(tmp_path):
     root = pairs(tmp_path, 3, STORED)
     source = DataSource("folder", root=root, options={"exif": "ignore"})
     assert source.info(source.split("train")).options["exif"] == "ignore"
+
+
+@pytest.mark.parametrize("of_mask", [2, 3, 4])
+def test_a_mask_that_is_turned_alone_is_said(tmp_path, of_mask):
+    (notice,) = built(pairs(tmp_path, 1, STORED, of_mask)).notices
+    assert "4 masks of 4 looked at carry an EXIF orientation that their pictures do not" in notice
+    data = built(tmp_path, exif="ignore")
+    assert data.notices == ()
+    assert np.array_equal(data[0].target.numpy(), STORED > 90)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from segzoo.data.decoding import opened
 from segzoo.data.depth import Deep, deep_values
-from segzoo.data.headers import read_header, spread
+from segzoo.data.headers import Header, read_header, spread
 from segzoo.data.value_range import Range, usual_range
 from segzoo.errors import SegzooError
+from segzoo.words import number_of
 
 log = logging.getLogger("segzoo")
 
@@ -22,6 +23,10 @@ MOST_HEADERS = 1024
 
 MOST_READ = 64
 """Deep pictures whose values are looked at."""
+
+MUCH_LESS = 12
+SOME_OF = 0.2
+"""Pictures with a twelfth of the others' values are of another depth, where a fifth of all are."""
 
 MOST_VALUES = 1 << 28
 """Of all of them: of very large pictures fewer are looked at."""
@@ -50,32 +55,75 @@ def find_conventions(
     places = spread(len(pairs), MOST_HEADERS)
     some = [pairs[place] for place in places]
     headers = [read_header(image) for image, _ in some]
-    said = ""
+    said, highest = "", dict[Path, float]()
     deep = [image for (image, _), header in zip(some, headers, strict=True) if header.deep]
     if deep and deep_range is None:
-        deep_range, said = _found_range(deep, len(some))
+        deep_range, said, highest = _found_range(deep, len(some))
     turned = [
         (image, mask, header.orientation)
         for (image, mask), header in zip(some, headers, strict=True)
         if header.orientation != 1 and mask is not None
     ]
-    return Conventions(deep_range, said, _doubt(turned, len(some)) if turned and upright else "")
+    doubts = [_doubt(turned, len(some)), _turned_masks(some, headers)] if upright else []
+    if highest and deep_range is not None:
+        doubts.append(_shallow(highest, deep_range))
+    return Conventions(deep_range, said, "; ".join(filter(None, doubts)))
 
 
-def _found_range(deep: Sequence[Path], looked_at: int) -> tuple[Range | None, str]:
-    """Return the range of the smallest usual depth that holds the values of some deep pictures."""
+def _turned_masks(some: Sequence[tuple[Path, Path | None]], headers: Sequence[Header]) -> str:
+    """Say that masks are turned by an EXIF orientation and their pictures are not."""
+    plain = [
+        mask
+        for (_, mask), header in zip(some, headers, strict=True)
+        if mask is not None and header.orientation == 1
+    ]
+    turned = [
+        mask
+        for mask in (plain[place] for place in spread(len(plain), MOST_READ))
+        if read_header(mask).orientation != 1
+    ]
+    if not turned:
+        return ""
+    return (
+        f"{number_of(len(turned), 'mask')} of {min(len(plain), MOST_READ)} looked at carry an EXIF "
+        f"orientation that their pictures do not, such as {turned[0]}, and are turned upright; "
+        "-O exif=ignore takes both as stored"
+    )
+
+
+def _shallow(highest: dict[Path, float], found: Range) -> str:
+    """Say that some pictures use little of the range that others need: two depths in one set."""
+    low = [path for path, value in highest.items() if 0 < value <= found[1] / MUCH_LESS]
+    if not low or len(low) < SOME_OF * len(highest):
+        return ""
+    most = max(highest[path] for path in low)
+    return (
+        f"pictures of two depths: {len(low)} of {len(highest)} looked at have values up to "
+        f"{most:g} alone, such as {low[0]}, and are read as nearly black by the range of the "
+        f"others, {found[0]:g}..{found[1]:g}; bring all to one depth"
+    )
+
+
+def _found_range(
+    deep: Sequence[Path], looked_at: int
+) -> tuple[Range | None, str, dict[Path, float]]:
+    """Return the range of the smallest usual depth that holds the values of some deep pictures,
+    what is to be said of it, and the highest value of each.
+    """
+    each: dict[Path, float] = {}
     highest, left = 0.0, MOST_VALUES
     for place in spread(len(deep), MOST_READ):
         values = _values(deep[place])
         if values is None or values.values.dtype.kind == "f" or values.values.min() < 0:
             continue  # Reading it says what is wrong.
         stated = 0.0 if values.bits in (None, 16) else 2.0**values.bits - 1
-        highest = max(highest, float(values.values.max()), stated)
+        each[deep[place]] = max(float(values.values.max()), stated)
+        highest = max(highest, each[deep[place]])
         left -= values.values.size
         if left < 0:
             break
     if not 0 < highest <= 65535:
-        return None, ""
+        return None, "", each
     found = usual_range(highest)
     said = (
         f"{len(deep)} of {looked_at} pictures looked at have more than 8 bits, with values up to "
@@ -83,7 +131,7 @@ def _found_range(deep: Sequence[Path], looked_at: int) -> tuple[Range | None, st
         "another range)"
     )
     others = looked_at - len(deep)
-    return found, f"{said}; the other {others} as 0..255" if others else said
+    return found, f"{said}; the other {others} as 0..255" if others else said, each
 
 
 def _values(path: Path) -> Deep | None:
@@ -98,6 +146,8 @@ def _doubt(turned: Sequence[tuple[Path, Path, int]], looked_at: int) -> str:
     """Say that pictures are turned by their EXIF orientation and their masks are not, unless the
     masks' sizes show that this is right.
     """
+    if not turned:
+        return ""
     alone: list[tuple[Path, int]] = []
     lies = set[str]()
     for place in spread(len(turned), MOST_READ):
