@@ -96,6 +96,22 @@ def test_evaluating_in_python_is_evaluating_on_the_command_line(run_folder, segm
     assert segzoo.evaluate(segmenter, **settings, size=48) == scored
 
 
+def test_without_a_test_split_val_is_scored_and_that_is_said(segmenter, tmp_path, caplog):
+    for index in range(4):
+        for folder, part in zip(
+            ("images", "masks"), figure(index, height=32, width=32), strict=True
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            part = part if folder == "images" else part.point(lambda v: 255 * (v > 127))
+            part.save(tmp_path / folder / f"{index}.png")
+    settings: dict[str, Any] = {"data": "folder", "root": tmp_path, "worst": 0}
+    scored = segzoo.evaluate(segmenter, **settings)
+    assert (scored["split"], scored.pictures) == ("val", 1)
+    assert "there is no `test` split: scored is `val`" in caplog.text
+    with pytest.raises(segzoo.SegzooError, match="has no `test` split\nthere is: train, val"):
+        segzoo.evaluate(segmenter, **settings, split="test")
+
+
 def test_evaluating_refuses_what_it_cannot_mean(segmenter, hk_root):
     for given, told in (
         ({"device": "cpu"}, "loaded already, on cpu in fp32"),

@@ -62,7 +62,7 @@ def evaluate(
     *,
     data: str | None = None,
     root: str | Path | None = None,
-    split: str = "test",
+    split: str | None = None,
     data_options: Mapping[str, Any] | None = None,
     sample: bool = False,
     full_size: bool = False,
@@ -77,7 +77,8 @@ def evaluate(
     """Score a model on a split of a data set; what `segzoo evaluate` runs.
 
     `weights` is a weights file, the folder of a run, or what `segzoo.load` returned. By default
-    the data set, its root, its options and the size are those of the training. `metrics` are
+    the data set, its root, its options and the size are those of the training, and `split` is
+    `test`, or where the data set has none `val`. `metrics` are
     further ones, comma separated. With `full_size`, with windows and with the size "full" pictures
     are scored at their own size, against the untouched masks. The scores of the `worst` pictures
     are listed, those of all written to `per_picture`, a .csv or .json file; with `confusion` the

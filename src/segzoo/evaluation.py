@@ -117,7 +117,7 @@ def evaluate_weights(
     *,
     data: str | None = None,
     root: str | None = None,
-    split: str = "test",
+    split: str | None = None,
     options: Mapping[str, Any] | None = None,
     sample: bool = False,
     how: Inference = AS_TRAINED,
@@ -161,7 +161,7 @@ def evaluate_weights(
     # What the file says of its data set downloads nothing; what the caller says may.
     of_file = f"{path or 'the model'}, data set {name},"
     with contextlib.nullcontext() if options or data else offline(of_file):
-        dataset = _split(source, split)
+        split, dataset = _split(source, split)
     for text in notices([dataset]):
         log.warning("%s", text)
     info = source.info(dataset)
@@ -250,11 +250,19 @@ def _where_it_was_trained(weights: Path | None) -> tuple[str | None, bool]:
     return root, sample
 
 
-def _split(source: DataSource, split: str) -> Any:
+def _split(source: DataSource, given: str | None) -> tuple[str, Any]:
+    """Return a split, its name first: without a name `test`, or `val` where there is none."""
+    split = given or "test"
     try:
-        return source.split(split)
+        return split, source.split(split)
     except MissingSplitError as error:
-        there = ", ".join(source.splits(("train", "val", "test")))
+        splits = source.splits(("train", "val", "test"))
+        if given is None and "val" in splits:
+            log.warning(
+                "there is no `test` split: scored is `val`, by which a training chooses its epoch"
+            )
+            return "val", splits["val"]
+        there = ", ".join(splits)
         raise SegzooError(error.message, f"there is: {there}; choose with --split") from error
 
 

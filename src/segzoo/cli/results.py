@@ -33,7 +33,10 @@ def evaluate_command(
     weights: Weights,
     data: Annotated[str | None, typer.Option(help="data set; default: the one trained on")] = None,
     root: Annotated[str | None, typer.Option(help="folder of the data set")] = None,
-    split: Annotated[str, typer.Option(help="train, val or test")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(help="train, val or test; default: test, or val where there is no test"),
+    ] = None,
     o: Annotated[list[str], typer.Option("-O", help="data option NAME=VALUE")] = [],  # noqa: B006
     sample: Annotated[bool, typer.Option("--sample", help="use the generated stand-in")] = False,
     size: Size = None,

@@ -154,6 +154,9 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
     conventions = _conventions(layout.pairs, options)
     if split == "train":
         _say(root, layout, labels)
+        if _is_carved(layout.pairs) and len(chosen.keys) < len(layout.pairs["train"].keys):
+            keys = layout.pairs["train"].keys
+            log.info("folder: %s", carve_by_pattern(keys, options.val, options.group)[2])
         if conventions.said:
             log.info("folder: %s", conventions.said)
     notices = _notices(layout, labels, conventions)
@@ -229,10 +232,8 @@ def _choose(every: dict[str, Pairs], split: str, options: FolderOptions) -> Pair
         return every[split]
     keys: list[str] = []
     if _is_carved(every):
-        train, val, said = carve_by_pattern(every["train"].keys, options.val, options.group)
+        train, val, _ = carve_by_pattern(every["train"].keys, options.val, options.group)
         keys = {"train": train, "val": val, "test": []}[split]
-        if split == "train" and val:
-            log.info("folder: %s", said)
     if not keys:
         raise MissingSplitError(f"data set `folder` has no `{split}` split")
     return every["train"].chosen(set(keys))

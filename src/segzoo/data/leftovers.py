@@ -66,7 +66,7 @@ def left_out(
     something else, such as lists of pictures.
     """
     parts = [
-        f"{number_of(len(group.files), 'picture')} in {group.folder or '.'} ("
+        f"{number_of(len(group.files), 'picture')} in {_folders(group)} ("
         + (f"{group.split} without masks" if group.split else "no images with masks")
         + f"), such as {group.path(min(group.files))}"
         for group in unused
@@ -146,6 +146,13 @@ def _form(path: Path, last: str) -> Annotations | None:
     text = data.decode("utf-8", "replace")
     fitting = (f for f in FORMS if last in f.endings and all(sign in text for sign in f.signs))
     return next(fitting, None)
+
+
+def _folders(group: Group) -> str:
+    """Name the folder that a group's pictures are in, or of several the first ones."""
+    if group.base is not None or group.folder:
+        return group.folder or "."
+    return _shown(sorted({group.path(key).rpartition("/")[0] or "." for key in group.files}))
 
 
 def _counted(paths: list[str], last: str) -> str:
