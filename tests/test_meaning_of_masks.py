@@ -117,3 +117,23 @@ def test_a_threshold_above_every_value_is_refused(tmp_path, masks):
         folder(tmp_path, *masks, threshold=127, pair="images/{name}.*:masks/{name}.*")
     assert len(folder(tmp_path, *masks, threshold=highest - 1)) == len(masks)
     assert len(folder(tmp_path, (0,), (0, 255), threshold=127)) == len(masks)
+
+
+@pytest.mark.parametrize("form", ["RGB.png", "P.png", "RGB.jpg", "RGBA.png", "RGB.webp"])
+@pytest.mark.parametrize("options", [{"target": "alpha"}, {"threshold": 127}])
+def test_colours_are_no_mattes(tmp_path, form, options):
+    mode, ending = form.split(".")
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[:8, :8], pixels[8:, 8:] = (255, 0, 0), (0, 255, 0)
+    for kind, of in (("images", pixels), ("masks", pixels), ("masks", pixels.max(2))):
+        (tmp_path / kind).mkdir(exist_ok=True)
+        picture = Image.fromarray(of)
+        picture.convert(mode).save(tmp_path / kind / f"0.{ending}")
+        if of.ndim == 3 and kind == "masks":
+            with pytest.raises(SegzooError, match=r"masks/0\..* is in colour, and -O t"):
+                build(tmp_path, **options)
+    assert float(build(tmp_path, **options)[0].target.float().mean()) > 100
+
+
+def build(root, **options):
+    return build_folder(root=root, split="train", options=FolderOptions(val=0.0, **options))

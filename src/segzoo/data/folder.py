@@ -22,6 +22,7 @@ from segzoo.data.headers import spread
 from segzoo.data.images import read_image, read_matte, read_stored_mask
 from segzoo.data.labels import MOST_SCANNED, LabelMap, find_labels
 from segzoo.data.mask_files import StoredMask
+from segzoo.data.mattes import refuse_unusable
 from segzoo.data.merging import class_names, merge_classes, merge_objects
 from segzoo.data.pairs import ListedPairs, Pairs
 from segzoo.data.palettes import Reading
@@ -33,9 +34,6 @@ from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.words import counted
 
 log = logging.getLogger("segzoo")
-
-MOST_MATTES = 64
-"""Masks that are read to see that a threshold tells their values apart."""
 
 
 class FolderDataset(Dataset[Sample]):
@@ -149,8 +147,9 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
         # Only those of its own split: `test` is nothing to a training.
         own = {paths[0] for of, paths in some if of is _owner(layout.pairs, split)}
         labels = replace(labels, faults=tuple(fault for fault in labels.faults if fault[0] in own))
-    if options.threshold is not None:
-        _refuse_threshold(layout.pairs, options.threshold, options.exif == "apply")
+    if options.threshold is not None or options.target == "alpha":
+        masks = [path for _, paths in _some_masks(layout.pairs) for path in paths]
+        refuse_unusable(masks, options.threshold, options.exif == "apply")
     conventions = _conventions(layout.pairs, options)
     if split == "train":
         _say(root, layout, labels)
@@ -166,27 +165,6 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
         # The file is of this machine; what it says goes into the weights file.
         data.resolved_options["classes"] = listed.inline()
     return data
-
-
-def _refuse_threshold(every: dict[str, Pairs], threshold: int, upright: bool) -> None:
-    """Refuse a threshold that nothing in masks is above, though they hold something."""
-    masks = [path for _, paths in _some_masks(every) for path in paths]
-    highest, highest_of = 0, None
-    for place in spread(len(masks), MOST_MATTES):
-        try:
-            most = int(read_matte(masks[place], upright=upright).max())
-        except SegzooError:
-            continue  # Reading it for its sample says what is wrong.
-        if most > threshold:
-            return
-        if most > highest:
-            highest, highest_of = most, masks[place]
-    if highest_of:
-        raise SegzooError(
-            f"-O threshold={threshold}: of {min(len(masks), MOST_MATTES)} masks looked at none has "
-            f"a value above it; the highest is {highest}, in {highest_of}",
-            f"-O threshold={highest - 1} is below it; masks of ids need no threshold",
-        )
 
 
 def _conventions(every: dict[str, Pairs], options: FolderOptions) -> Conventions:
