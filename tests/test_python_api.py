@@ -102,7 +102,7 @@ def test_without_a_test_split_val_is_scored_and_that_is_said(segmenter, tmp_path
             ("images", "masks"), figure(index, height=32, width=32), strict=True
         ):
             (tmp_path / folder).mkdir(exist_ok=True)
-            part = part if folder == "images" else part.point(lambda v: 255 * (v > 127))
+            part = part if folder == "images" else part.point([255 * (v > 127) for v in range(256)])
             part.save(tmp_path / folder / f"{index}.png")
     settings: dict[str, Any] = {"data": "folder", "root": tmp_path, "worst": 0}
     scored = segzoo.evaluate(segmenter, **settings)
