@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -54,14 +56,11 @@ def write_run(folder, hits_N=None, *, truth=60, keys=None, size=(8, 8), classes=
 def save(scored, folder):
     """Write what `save_picture_sums` writes of a run, of one that there is not."""
 
-    class Config:
-        metrics, size = scored.metrics, scored.size
-
-    class Run:
-        picture_sums, info, epoch, config = scored.splits, scored, scored.epoch, Config
-
-    Run.folder = folder
-    save_picture_sums(Run)
+    config = SimpleNamespace(metrics=scored.metrics, size=scored.size)
+    run: Any = SimpleNamespace(
+        picture_sums=scored.splits, info=scored, epoch=scored.epoch, config=config, folder=folder
+    )
+    save_picture_sums(run)
 
 
 def hits(seed, mean=40.0, spread=5.0):
@@ -270,6 +269,7 @@ def test_what_a_training_keeps_is_what_it_said_of_itself(trained):
     for run in runs:
         metrics = run.metrics()
         for split in ("val", "test"):
+            assert run.scored is not None
             metrics.load_sums(run.scored.splits[split])
             scores = run.summary["scores"][split]
             for _, scores_of, sums_NS in metrics.parts():

@@ -207,7 +207,8 @@ def test_a_few_masks_that_cannot_be_used_are_told_of_later(tmp_path, wrong):
         else:
             Image.new("RGB", (32, 24), (200, 0, 0)).save(path)
     train = build(tmp_path, classes="a,b,c")
-    assert ["p2.png" in str(train.faults[0]), "p5.png" in str(train.faults[1])] == [True, True]
+    names = [name for name in ("p2.png", "p5.png") for fault in train.faults if name in str(fault)]
+    assert names == ["p2.png", "p5.png"]
     for name in ("p2", "p5"):
         built = train if name in train.keys else build(tmp_path, "val", classes="a,b,c")
         with pytest.raises(SegzooError, match=rf"{name}\.png"):

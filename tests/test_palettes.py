@@ -395,7 +395,7 @@ def test_the_index_that_differs_is_named(tmp_path):
     other = [COLOURS[0], COLOURS[1], COLOURS[3]]
     masks = [palette_mask(truth(k), colours=other if k == 5 else COLOURS) for k in range(8)]
     built = build(write(tmp_path, masks), val=0.0)
-    (fault,) = built.faults
+    (fault,) = list(built.faults)
     assert "05.png: index 2 of its palette shows (0, 0, 255); index 2 shows (0, 255, 0)" in str(
         fault
     )

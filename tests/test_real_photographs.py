@@ -44,7 +44,7 @@ def test_camvid_needs_nothing_but_class_names(caplog):
     assert "train 367 pairs in train + trainannot; val 101 pairs in val + valannot" in caplog.text
     assert train.classes == tuple(CAMVID.split(","))
     assert int(train[0].target[train[0].target != 255].max()) < 11
-    same = FolderOptions(classes=CAMVID, ignore=11)
+    same = FolderOptions(classes=CAMVID, ignore="11")
     other = build_folder(root=SHARED_DATA / "camvid", split="train", options=same)
     assert (other[0].target == train[0].target).all()
     with pytest.raises(segzoo.SegzooError, match="label 11 with 11 classes.*\n.*-O ignore=11"):

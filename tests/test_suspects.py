@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from segzoo.data.alike import Mark, alike_pairs, grouped
-from segzoo.data.checking import Masks, misplaced, thumb
+from segzoo.data.edges import misplaced, thumb
 from segzoo.data.sample import DataInfo
-from segzoo.data.suspects import count_parts, inverted
+from segzoo.data.suspects import Masks, count_parts, inverted
 
 COUNT, HEIGHT, WIDTH = 24, 80, 96
 INFO = DataInfo(

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segzoo.data.class_forms import ClassRow, parse_classes
+from segzoo.data.class_forms import parse_classes
+from segzoo.data.class_lines import ClassRow
 from segzoo.data.sample import name_fault
 from segzoo.errors import SegzooError
 from segzoo.specs import RGB
