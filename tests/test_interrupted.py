@@ -49,13 +49,14 @@ def slow(monkeypatch):
     """Let a call of something take very long, SIGTERM coming meanwhile."""
     monkeypatch.setattr(stopping, "PATIENCE", 0.3)
 
-    def slow(where, name, call):
+    def slow(where, name, call, started=(True,)):
+        """Call number `call` since `started` holds something takes long."""
         real, calls = getattr(where, name), []
 
         def wrapped(*args, **how):
             result = real(*args, **how)
-            calls.append(1)
-            if len(calls) == call:
+            calls.extend([1] * bool(started))
+            if started and len(calls) == call:
                 os.kill(os.getpid(), signal.SIGTERM)
                 long_time()
             return result
@@ -148,7 +149,15 @@ def test_waiting_for_a_picture_is_left(hk_root, tmp_path, slow, monkeypatch):
     train(hk_root, tmp_path / "a", **how)
     import segzoo_hk.dataset as hk
 
-    slow(hk, "read_matte", 22)  # Some are looked at before the first step.
+    # Before the first step pictures are looked at, as many as there is time for.
+    real, steps = step.loss_of, []
+
+    def loss_of(*args, **how):
+        steps.append(1)
+        return real(*args, **how)
+
+    monkeypatch.setattr(step, "loss_of", loss_of)
+    slow(hk, "read_matte", 2, started=steps)
     with pytest.raises(StoppedError, match="stopped by SIGTERM in"):
         train(hk_root, tmp_path / "b", **how)
     monkeypatch.undo()

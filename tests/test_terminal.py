@@ -81,6 +81,18 @@ def test_a_table_breaks_sentences_and_no_numbers(monkeypatch, capsys, width):
     assert {"tv-deeplabv3", "0.12345678", "1234567.5"} <= set(text.split())
 
 
+def test_a_table_of_long_names_alone_loses_nothing(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    names = [f"{letter * 22}" for letter in "abc"]
+    printing.print_table(("one", "two", "three", "why"), [(*names, "a sentence of several words")])
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 60
+    for letter in "abc":
+        assert sum(word.count(letter) for word in text.split()[4:]) >= 22
+    for word in ("sentence", "several", "words"):
+        assert word in text.split()
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_list_gives_its_width_to_names_and_summaries(monkeypatch, capsys, install, width):
     source = (

@@ -146,7 +146,8 @@ def convert(value: Any, info: OptionInfo, owner: str) -> Any:
     """Turn one string or typed value into the field's type, or raise SegzooError naming it."""
     base, optional = _split_optional(info.type)
     if not isinstance(value, (str, bool)) and value is not None:
-        value = info.older.get(value, value)
+        # By comparing: what comes out of a file may be a list, which no dict can be asked for.
+        value = next((new for old, new in info.older.items() if old == value), value)
     fault = SegzooError(
         f"{owner}: option `{info.name}` takes {info.takes}, not {value!r:.200}",
         nearest(str(value), map(str, info.choices)) or f"`{info.name}`: {info.help}",

@@ -21,6 +21,8 @@ SLOW_SECONDS = 0.4
 """After this long a command says on a terminal that it is at work: torch is imported in 2 to 5."""
 
 PIPE_WIDTH = 200
+LEAST_TEXT = 16
+"""Columns of a table that text is given at least, where there is more of it."""
 LONGEST_TOKEN = 24
 
 _sign: threading.Timer | None = None
@@ -84,11 +86,32 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
 
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    console = make_console()
+    whole = _unbroken(columns, cells, console.width)
     for place, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=all(_whole(r[place]) for r in cells))
+        table.add_column(column, overflow="fold", no_wrap=place in whole)
     for row in cells:
         table.add_row(*row)
-    make_console().print(table)
+    console.print(table)
+
+
+def _unbroken(columns: Sequence[str], cells: list[list[str]], width: int) -> set[int]:
+    """Return the columns of numbers and names that are not broken: where they leave no room for
+    the others, the widest are.
+    """
+    widths = {
+        place: max(len(text) for text in (column, *(row[place] for row in cells)))
+        for place, column in enumerate(columns)
+    }
+    whole = {place for place in widths if all(_whole(row[place]) for row in cells)}
+
+    def needed() -> int:
+        others = sum(min(widths[place], LEAST_TEXT) for place in widths if place not in whole)
+        return sum(widths[place] for place in whole) + others + 3 * len(columns)
+
+    while whole and needed() > width:
+        whole.remove(max(whole, key=lambda place: widths[place]))
+    return whole
 
 
 def fitted(text: str, stream: Any) -> str:
