@@ -5,6 +5,7 @@ told from the file, or was changed by its format, is refused by name.
 """
 
 import io
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,11 @@ _LOSSY = {
 _LOSSY_TIFF = {"jpeg": "a JPEG within a TIFF", "tiff_jpeg": "a JPEG within a TIFF"}
 _LOSSY_TIFF |= {"webp": "a WebP within a TIFF"}
 _FEW_BITS = {"L;2": 85, "L;4": 17}  # Pillow scales them to 0..255, by these.
+
+
+# NumPy parses a header with `ast`, which up to Python 3.11 may fail in two threads at once
+# ("AST constructor recursion depth mismatch", cpython 106905).
+_one_header_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,10 @@ def from_array(path: Path, stored: bytes | None) -> StoredMask:
     largest picture that Pillow reads. Raises SegzooError naming the file.
     """
     try:
-        with io.BytesIO(stored) if stored is not None else path.open("rb") as file:
+        with (
+            io.BytesIO(stored) if stored is not None else path.open("rb") as file,
+            _one_header_at_a_time,
+        ):
             shape, kind = _array_header(file)
             _check_array(shape, kind, path)
             file.seek(0)
