@@ -112,7 +112,7 @@ def test_nothing_of_the_machine_is_kept(name):
     ("text", "kept"),
     [
         ("/home/lovelace/names.txt", "names.txt"),
-        ("~/work/names.txt", "names.txt"),
+        ("~/masks/names.txt", "names.txt"),
         (r"C:\Users\lovelace\names.txt", "names.txt"),
         ("../../lovelace/names.txt", "names.txt"),
         ("file:///home/lovelace/w.safetensors", "w.safetensors"),

@@ -26,7 +26,7 @@ def typical_size(dataset: Any, seed: int) -> tuple[int, int] | None:
             try:
                 shape = Sample(*raw()).image.shape
                 sizes.append((int(shape[-2]), int(shape[-1])))
-            except Exception:
+            except Exception:  # Whatever it is, reading it for the training names it.
                 continue
     return sorted(sizes, key=math.prod)[len(sizes) // 2] if sizes else None
 
