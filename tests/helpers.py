@@ -11,14 +11,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from segzoo.cli import main
+from segzoo.model import create_model, model_record
 from segzoo.plugins import Manager
 from segzoo.train.keeping import StateKeeper
 from segzoo.train.run import Run
 from segzoo.train.state import read_generations
+from segzoo.weights import save_weights
+from segzoo.weights_info import WeightsInfo
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -77,3 +81,19 @@ def stop_after(monkeypatch: Any, steps: int) -> None:
         real(keeper, run)
 
     monkeypatch.setattr(StateKeeper, "after_step", after_step)
+
+
+def untrained_run(folder: Path) -> Path:
+    """Write what a run leaves, of a network that is not trained: its weights and its settings."""
+    folder.mkdir()
+    torch.manual_seed(0)
+    model = create_model("unet", model_options={"width": 4, "depth": 2})
+    data = {"identity": "segzoo-hk/hk", "version": "0.1.0", "options": {}, "fingerprint": ""}
+    info = WeightsInfo(
+        model=model_record(model), classes=("background", "person"), data=data,
+        palette=((0, 0, 0), (255, 0, 0)), target="labels", ignore_index=255, threshold=127,
+        value_range=(0.0, 255.0), mean=(0.5,) * 3, std=(0.5,) * 3, size=(32, 32), epoch=1,
+    )  # fmt: skip
+    save_weights(folder / "best.safetensors", model, info)
+    (folder / "config.toml").write_text('model = "unet"\n')
+    return folder

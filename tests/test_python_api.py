@@ -1,39 +1,27 @@
 """The Python API as a script or a notebook meets it."""
 
-import ast
 import dataclasses
 import inspect
-import io
 import json
 import subprocess
 import sys
-import tempfile
-import types
 import typing
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pytest
 import torch
-from doc_blocks import DOCS, ROOT, blocks_of
-from helpers import run_here
-from PIL import Image
+from helpers import run_here, untrained_run
 
 import segzoo
 from segzoo.config import RunConfig, Size
 from segzoo.data.standin import figure
 from segzoo.errors import SegzooError
 from segzoo.inference import REFINE_SETTINGS, Inference
-from segzoo.model import model_record
 from segzoo.options import option_infos
-from segzoo.prediction import Prediction
 from segzoo.settings import FitSettings, InferenceSettings
-from segzoo.views import WholeView
-from segzoo.weights import read_info, save_weights
-from segzoo.weights_info import WeightsInfo
+from segzoo.weights import read_info
 
 TINY = {"width": 4, "depth": 2}
 PATH = str | Path | None
@@ -53,20 +41,7 @@ ALSO = {
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
-    """Write what a run leaves of an untrained network: its weights and its settings."""
-    folder = tmp_path_factory.mktemp("api") / "run"
-    folder.mkdir()
-    torch.manual_seed(0)
-    model = segzoo.create_model("unet", model_options=TINY)
-    data = {"identity": "segzoo-hk/hk", "version": "0.1.0", "options": {}, "fingerprint": ""}
-    info = WeightsInfo(
-        model=model_record(model), classes=("background", "person"), data=data,
-        palette=((0, 0, 0), (255, 0, 0)), target="labels", ignore_index=255, threshold=127,
-        value_range=(0.0, 255.0), mean=(0.5,) * 3, std=(0.5,) * 3, size=(32, 32), epoch=1,
-    )  # fmt: skip
-    save_weights(folder / "best.safetensors", model, info)
-    (folder / "config.toml").write_text('model = "unet"\n')
-    return folder
+    return untrained_run(tmp_path_factory.mktemp("api") / "run")
 
 
 @pytest.fixture(scope="module")
@@ -241,196 +216,6 @@ def test_names_are_offered_without_importing_torch():
     assert (caught.value.name, caught.value.obj) == ("laod", segzoo)  # Python adds the nearest.
 
 
-def written(picture: Image.Image, kind: str = "PNG") -> bytes:
-    """Return a picture as the content of a file."""
-    file = io.BytesIO()
-    picture.save(file, kind)
-    return file.getvalue()
-
-
-class OneWay(io.RawIOBase):
-    """A file that can only be read on, as a download."""
-
-    def __init__(self, content: bytes) -> None:
-        self.inner = io.BytesIO(content)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self.inner.readinto(buffer)
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "BMP"])
-def test_content_of_files_is_read_as_files_are(segmenter, picture, tmp_path, kind):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    path = tmp_path / f"a.{kind.lower()}"
-    picture.save(path, **({"exif": exif} if kind != "BMP" else {}))
-    content = path.read_bytes()
-    expected = segmenter.predict(path)
-    assert expected.size == ((101, 75) if kind != "BMP" else (75, 101))
-    packed = tmp_path / "a.zip"
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("a", content)
-    with path.open("rb") as file, zipfile.ZipFile(packed).open("a") as member:
-        for same in (
-            content, bytearray(content), memoryview(content), io.BytesIO(content), file, member,
-            OneWay(content), tempfile_of(content),
-        ):  # fmt: skip
-            prediction = segmenter.predict(same)
-            assert torch.equal(prediction.probability_KHW, expected.probability_KHW)
-
-
-def tempfile_of(content: bytes) -> Any:
-    file = tempfile.SpooledTemporaryFile()  # noqa: SIM115 - it goes with the test
-    file.write(content)
-    file.seek(0)
-    return file
-
-
-async def coming() -> bytes:
-    return b""
-
-
-def test_what_is_no_picture_is_refused_with_what_to_give(segmenter, picture, tmp_path):
-    content = written(picture)
-    at_its_end = io.BytesIO()
-    picture.save(at_its_end, "PNG")
-    closed = io.BytesIO(content)
-    closed.close()
-    upload = types.SimpleNamespace(read=coming, name="a.png")
-    pixels = np.asarray(picture)
-    for given, told in (
-        (b"", "<0 bytes> is empty, not a picture"),
-        (b"no picture", "<10 bytes> is not a picture"),
-        (content[:200], "<200 bytes> cannot be read"),
-        (io.BytesIO(b"no picture"), "<BytesIO> is not a picture"),
-        (at_its_end, "nothing is left to read\n.*seek"),
-        (closed, "cannot be read: .*closed"),
-        (io.StringIO("text"), "opened as text\n.*'rb'"),
-        (upload, "a.png: read\\(\\) gives coroutine, not bytes\n.*await"),
-        ("https://a.org/b.jpg", "https://a.org/b.jpg is a URL; pictures are not downloaded"),
-        ("s3://bucket/b.jpg", "is a URL"),
-        ("file:///b.jpg", "is a URL"),
-        ("data:image/png;base64,AAAA", "is a URL"),
-        (Path("http://a.org/b.jpg"), "is a URL"),
-        (tmp_path, "is a folder, not a picture\n.*predict_batch"),
-        ("gone.jpg", "gone.jpg: no such file"),
-        ([picture, picture], "list is not one picture\n`predict_batch` takes several"),
-        (("a.jpg",), "tuple is not one picture\n`predict_batch`"),
-        ((p for p in [picture]), "generator is not one picture\n`predict_batch`"),
-        ({"image": picture}, "dict is not one picture"),
-        (None, "NoneType is no picture\ngive a path"),
-        (3, "int is no picture\ngive a path"),
-    ):
-        with pytest.raises(SegzooError, match=told):
-            segmenter.predict(given)
-    for given in ("a.jpg", tmp_path, content, picture, pixels, pixels[..., 0], io.BytesIO(content)):
-        with pytest.raises(SegzooError, match="is no list of pictures\ngive several"):
-            segmenter.predict_batch(given)
-    with pytest.raises(SegzooError, match="int is no list of pictures"):
-        segmenter.predict_batch(3)
-
-
-def test_several_pictures_come_in_any_row(segmenter, picture):
-    pixels, content = np.asarray(picture), written(picture)
-    alone = segmenter.predict(picture).probability_KHW
-    rows = [
-        [picture, content], (pixels, picture), (p for p in [picture] * 2), np.stack([pixels] * 2),
-        torch.from_numpy(np.stack([pixels] * 2)).permute(0, 3, 1, 2),
-    ]  # fmt: skip
-    for row in rows:
-        both = segmenter.predict_batch(row)
-        assert len(both) == 2
-        for prediction in both:
-            assert torch.allclose(prediction.probability_KHW, alone, atol=1e-5)
-    assert segmenter.predict_batch([]) == []
-
-
-def test_a_prediction_has_its_picture(segmenter, picture, tmp_path):
-    path = tmp_path / "a.png"
-    picture.save(path)
-    pixels = np.asarray(picture)
-    tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
-    prediction = segmenter.predict(tensor)
-    assert prediction.pixels_CHW.data_ptr() == tensor.data_ptr(), "a copy"
-    content = path.read_bytes()
-    for make in (
-        prediction.overlay,
-        prediction.cutout,
-        lambda image=None: prediction.before(image, (9, 90, 200)),
-    ):
-        expected = np.asarray(make())
-        assert expected.shape[:2] == (75, 101)
-        for same in (path, str(path), picture, pixels, tensor, content, io.BytesIO(content)):
-            assert np.array_equal(np.asarray(make(same)), expected)
-        with pytest.raises(SegzooError, match="75 x 100 pixels .* the prediction 75 x 101\ngive"):
-            make(pixels[:, 1:])
-        with pytest.raises(SegzooError, match="101 x 75 pixels"):
-            make(picture.rotate(90, expand=True))
-        with pytest.raises(SegzooError, match="gone.png: no such file"):
-            make("gone.png")
-    others = segmenter.predict_batch([path, content])
-    assert all(torch.equal(other.pixels_CHW, tensor) for other in others)
-
-
-def test_backgrounds_come_as_pictures_do(segmenter, picture, tmp_path):
-    prediction = segmenter.predict(picture)
-    plain = Image.new("RGB", (50, 50), (0, 128, 255))
-    plain.save(tmp_path / "b.png")
-    expected = np.asarray(prediction.before(background=(0, 128, 255)))
-    for same in (
-        [0, 128, 255],
-        "0,128,255",
-        "#0080ff",
-        plain,
-        tmp_path / "b.png",
-        np.asarray(plain),
-    ):
-        assert np.array_equal(np.asarray(prediction.before(background=same)), expected)
-    white = np.asarray(prediction.before(background="white"))
-    assert np.array_equal(white, np.asarray(prediction.before()))
-    with pytest.raises(SegzooError, match="neither a colour nor a picture"):
-        prediction.before(background="whit")
-
-
-def test_a_prediction_turned_by_its_file_fits_its_file(segmenter, picture, tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    picture.save(tmp_path / "a.jpg", exif=exif)
-    prediction = segmenter.predict(tmp_path / "a.jpg")
-    with Image.open(tmp_path / "a.jpg") as opened:
-        assert opened.size == (101, 75)
-        assert prediction.overlay(opened).size == prediction.overlay().size == (75, 101)
-
-
-def test_notebooks_show_the_overlay_small(segmenter, picture):
-    prediction = segmenter.predict(picture)
-    shown = Image.open(io.BytesIO(prediction._repr_png_()))
-    assert np.array_equal(np.asarray(shown), np.asarray(prediction.overlay()))
-    for size, bounded in (((1200, 300), (800, 200)), ((3, 2000), (1, 800)), ((1, 1), (1, 1))):
-        large = segmenter.predict(picture.resize(size))
-        with Image.open(io.BytesIO(large._repr_png_())) as opened:
-            assert opened.size == bounded
-    bare = Prediction(WholeView(torch.full((2, 5, 7), 0.5)), segmenter.info)
-    with Image.open(io.BytesIO(bare._repr_png_())) as opened:
-        assert opened.size == (7, 5)
-    with pytest.raises(SegzooError, match="does not know its picture\ngive the picture"):
-        bare.overlay()
-    bands = dataclasses.replace(bare, pixels_CHW=torch.zeros(5, 5, 7))
-    assert bands._repr_png_()
-    with pytest.raises(SegzooError, match="5 channels has no colours"):
-        bands.overlay()
-
-
-def test_values_of_another_range_are_shown_as_colours(segmenter):
-    info = dataclasses.replace(segmenter.info, value_range=(0.0, 1.0))
-    clear = WholeView(torch.stack([torch.ones(2, 3), torch.zeros(2, 3)]))
-    prediction = Prediction(clear, info, torch.full((1, 2, 3), 0.5))
-    assert (np.asarray(prediction.overlay()) == 128).all()
-
-
 def test_objects_say_what_they_are_in_a_line_or_two(
     segmenter, picture, hk_root, folder_root, run_folder
 ):  # fmt: skip
@@ -466,62 +251,3 @@ def result_of(folder: Path) -> segzoo.RunResult:
         monitor="mean_iou", best_score=0.8, best_epoch=2, epochs=3, stopped_early=False, scores={},
         seconds=1.0, seconds_per_epoch=1.0, images_per_second=1.0, device="cpu", precision="fp32",
     )  # fmt: skip
-
-
-def python_of(page: Path) -> list[str]:
-    """Return a page's blocks of Python that are no part of a plugin."""
-    blocks = blocks_of(page.read_text(encoding="utf-8"), "python")
-    return [block for block in blocks if "ModelSpec" not in block and "nn.Module" not in block]
-
-
-@pytest.fixture(scope="module")
-def small_fit():
-    """Return `segzoo.fit` for documents: what they train is shrunk to seconds."""
-    real = segzoo.fit
-
-    def fit(**settings: Any) -> segzoo.RunResult:
-        assert set(settings) <= set(inspect.signature(real).parameters)
-        small = {"epochs": 1, "size": 32, "workers": 0, "sample": True, "progress": False}
-        settings |= {**small, "model_options": {"width": 4}}
-        return real(**settings)
-
-    return fit
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory):
-    """Return the folder in which what the documents show is tried."""
-    return tmp_path_factory.mktemp("desk")
-
-
-def test_what_the_readme_shows_runs(small_fit, picture, desk, monkeypatch, capsys):
-    monkeypatch.chdir(desk)
-    monkeypatch.setattr(segzoo, "fit", small_fit, raising=False)
-    picture.save("photo.jpg")
-    own, translated = (
-        [block for block in python_of(ROOT / readme) if "create_model" in block]
-        for readme in ("README.md", "README.zh.md")
-    )
-    assert len(own) == 1
-    assert [ast.dump(ast.parse(block)) for block in own] == [
-        ast.dump(ast.parse(block)) for block in translated
-    ]
-    names: dict[str, Any] = {}
-    exec(compile(own[0], "README.md", "exec"), names)
-    assert names["logits_BKHW"].shape == (2, 4, 100, 150)
-    assert {"photo_mask.png", "photo_cutout.png"} <= {path.name for path in desk.iterdir()}
-    printed = capsys.readouterr().out
-    assert "boundary_iou" in printed
-    assert "(75, 101)" in printed
-
-
-def test_what_the_tutorial_shows_runs(small_fit, desk, monkeypatch, capsys):
-    monkeypatch.chdir(desk)
-    if not Path("runs/first").is_dir():
-        small_fit(model="linknet", data="portraits", out="runs/first")
-    Path("runs/first").rename("runs/linknet")
-    names: dict[str, Any] = {}
-    for block in python_of(DOCS / "tutorial.md"):
-        exec(compile(block, "tutorial.md", "exec"), names)
-    assert "torch.Size([1, 4, 20, 36])\nTrue" in capsys.readouterr().out
-    assert {"cutout.png", "overlay.jpg", "my_data"} <= {path.name for path in desk.iterdir()}

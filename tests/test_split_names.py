@@ -1,7 +1,7 @@
 """A user's own splits, in folders and lists of any usual name: used, or refused, never mixed."""
 
 import pytest
-from test_layouts import both, build, right
+from folder_files import both, build, right
 
 from segzoo.errors import SegzooError
 
@@ -145,3 +145,100 @@ def test_splits_in_forms_that_are_not_read_are_said(tmp_path, names):
         (tmp_path / name).write_text("0\n")
     (notice,) = build(tmp_path).notices
     assert f"{', '.join(names)} may say what is train and val, and is not read" in notice
+
+
+SPLIT_FOLDERS = [
+    *(("Train", "Validation"), ("TRAIN", "VAL"), ("train", "dev"), ("train", "Valid")),
+    *(("training", "eval"), ("train", "validate"), ("training_set", "validation_set")),
+]
+
+
+@pytest.mark.parametrize(("train", "val"), SPLIT_FOLDERS)
+def test_a_split_is_used_however_it_is_spelt(tmp_path, train, val):
+    both(tmp_path, train + "/images/{n}.png", train + "/masks/{n}.png", 4)
+    both(tmp_path, val + "/images/{n}.png", val + "/masks/{n}.png", 2, start=4)
+    assert build(tmp_path, val=0.5).keys == ["0", "1", "2", "3"]
+    assert build(tmp_path, "val", val=0.5).keys == ["4", "5"]
+    assert right(build(tmp_path, "val"))
+
+
+def test_two_folders_of_one_split_are_refused(tmp_path):
+    for folder in ("train", "val", "validation"):
+        both(tmp_path, folder + "/images/{n}.png", folder + "/masks/{n}.png", 2)
+    with pytest.raises(SegzooError, match="two folders of images for `val`: val and validation"):
+        build(tmp_path)
+
+
+def test_val_beside_pictures_of_no_split(tmp_path):
+    both(tmp_path, "images/{n}.png", "masks/{n}.png", 4)
+    both(tmp_path, "val/images/{n}.png", "val/masks/{n}.png", 2, start=4)
+    assert build(tmp_path, val=0.5).keys == ["0", "1", "2", "3"]
+    assert build(tmp_path, "val", val=0.5).keys == ["4", "5"]
+
+
+def test_a_folder_of_no_known_split_is_named(tmp_path):
+    both(tmp_path, "train/images/{n}.png", "train/masks/{n}.png", 4)
+    both(tmp_path, "holdout/images/{n}.png", "holdout/masks/{n}.png", 3)
+    (notice,) = build(tmp_path).notices
+    assert "3 pictures in holdout/images" in notice
+    assert "3 pictures in holdout/masks" in notice
+
+
+LISTS = {
+    "names": ("{name}", "train.txt"),
+    "names with endings": ("{name}.png", "splits/train.txt"),
+    "both paths": ("images/{name}.png labels/{name}.png", "train.txt"),
+    "with a tab": ("images/{name}.png\tlabels/{name}.png", "lists/train.lst"),
+    "of another machine": ("/data/set/images/{name}.png", "train.txt"),
+    "of Windows": ("D:\\set\\images\\{name}.png", "train.txt"),
+    "dots": ("./images/{name}.png", "train.txt"),
+    "commas": ("images/{name}.png,labels/{name}.png", "train.txt"),
+    "VOC": ("{name}  1", "ImageSets/Segmentation/train.txt"),
+}
+
+
+@pytest.mark.parametrize("form", LISTS)
+def test_the_users_own_lists_are_used(tmp_path, form):
+    both(tmp_path, "images/{n}.png", "labels/{n}.png", 6)
+    line, file = LISTS[form]
+    for split, numbers in (("train", range(4)), ("val", (4, 5))):
+        path = tmp_path / file.replace("train", split)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("# pictures\n" + "".join(line.format(name=n) + "\n" for n in numbers))
+    train, val = build(tmp_path, val=0.5), build(tmp_path, "val", val=0.5)
+    assert (train.keys, val.keys) == (["0", "1", "2", "3"], ["4", "5"])
+    assert right(val)
+    assert train.notices == ()
+
+
+def test_lists_that_are_not_plain_are_refused_or_said(tmp_path):
+    both(tmp_path, "images/{n}.png", "labels/{n}.png", 6)
+    (tmp_path / "train.txt").write_text("0\n1\n2\n9\n")
+    (tmp_path / "val.txt").write_text("2\n3\n")
+    with pytest.raises(SegzooError, match=r"2 is in .*train\.txt and in .*val\.txt"):
+        build(tmp_path)
+    (tmp_path / "val.txt").write_text("3\n")
+    built = build(tmp_path, val=0.5)
+    assert built.keys == ["0", "1", "2"]
+    assert "without a pair of image and mask: 1 entry of" in built.notices[0]
+    assert "line 4, 9" in built.notices[0]
+    assert "left out: 2 pairs in none of the lists" in built.notices[1]
+    none = build(tmp_path, lists="none")
+    assert len(none) == 6
+    assert "lists of pictures are not used: train.txt, val.txt" in none.notices[0]
+    (tmp_path / "val.txt").write_text("a\nb\n")
+    with pytest.raises(SegzooError, match=r"without a pair.*: 2 entries of .*val\.txt: line 1, a"):
+        build(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "train.txt").write_text("0\n")
+    with pytest.raises(SegzooError, match=r"has lists of pictures in .*\n.*-O lists="):
+        build(tmp_path)
+    assert build(tmp_path, lists="other").keys == ["0"]
+    with pytest.raises(SegzooError, match="-O lists=gone: no train.txt"):
+        build(tmp_path, lists="gone")
+
+
+def test_lists_beside_folders_of_splits_are_said(tmp_path):
+    both(tmp_path, "train/images/{n}.png", "train/masks/{n}.png", 4)
+    (tmp_path / "val.txt").write_text("0\n")
+    assert "val.txt" in build(tmp_path).notices[0]
