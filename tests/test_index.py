@@ -13,7 +13,7 @@ from segzoo.data.finding import Where, find_layout
 from segzoo.data.index import Index
 from segzoo.data.names import Names
 
-SETTINGS = ["folder", None, None, None, None, "auto", ()]
+SETTINGS = ["folder", None, None, None, None, "auto", None, ()]
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_scenes_of_the_same_file_names_are_told_apart(tmp_path):
     for scene, start in (("a", 0), ("b", 2)):
         both(tmp_path, scene + "/images/{n}.png", scene + "/masks/{n}.png", 2, start=start)
     both(tmp_path, "c/images/0.png", "c/masks/0.png", 1, start=4)
-    built = build(tmp_path)
+    built = build(tmp_path, group="{group}/*")
     assert built.keys == ["a/0", "a/1", "b/2", "b/3", "c/0"]
     assert right(built)
 

@@ -35,13 +35,59 @@ def test_folders_of_splits_by_any_usual_name_are_splits(tmp_path, form, layout):
 
 
 @pytest.mark.parametrize("folders", [("A", "B"), ("north", "south", "west"), ("fold1", "fold2")])
-def test_few_folders_whose_names_say_nothing_are_asked_about(tmp_path, folders):
+@pytest.mark.parametrize(
+    ("images", "masks"), [("images/{n}.png", "masks/{n}.png"), ("{n}.png", "{n}_mask.png")]
+)
+def test_few_folders_whose_names_say_nothing_are_asked_about(tmp_path, folders, images, masks):
     for place, folder in enumerate(folders):
-        both(tmp_path, folder + "/images/{n}.png", folder + "/masks/{n}.png", 2, start=2 * place)
-    (notice,) = build(tmp_path, val=0.5).notices
-    assert f"pairs of the folders {', '.join(folders)}, whose names say no split" in notice
+        both(tmp_path, f"{folder}/{images}", f"{folder}/{masks}", 2, start=2 * place)
+    told = f"{len(folders)} data sets.*: {', '.join(folders)}\n"
+    with pytest.raises(SegzooError, match=told) as e:
+        build(tmp_path, val=0.5)
+    assert all(f"--root {tmp_path / folder}" in e.value.hint for folder in folders)
+    assert len(build(tmp_path / folders[0])) == 2
     train, val = (build(tmp_path, s, val=0.5, group="{group}/*").keys for s in ("train", "val"))
     assert {key[0] for key in train}.isdisjoint({key[:-2] for key in val})
+
+
+UNLIKE = {
+    "splits beside none": ("b/{split}/images/{n}.png", "b/{split}/masks/{n}.png"),
+    "other names": ("b/img/{n}.png", "b/labels/{n}.png"),
+    "side by side": ("b/{n}.png", "b/{n}_mask.png"),
+    "deeper": ("b/c/imgs/{n}.png", "b/c/gt/{n}.png"),
+}
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+@pytest.mark.parametrize("above", ["", "all/"])
+def test_data_sets_of_other_layouts_side_by_side_are_refused(tmp_path, name, above):
+    both(tmp_path, above + "a/images/{n}.png", above + "a/masks/{n}.png", 4)
+    for split, start in (("train", 0), ("val", 3)):
+        image, mask = (above + path for path in UNLIKE[name])
+        both(tmp_path, image, mask, 3, start=start, split=split)
+    with pytest.raises(SegzooError, match=r"2 data sets, .*: a, b\n.*/a or --root .*/b"):
+        build(tmp_path)
+    assert len(build(tmp_path / above / "a")) == 4
+
+
+def test_data_sets_with_splits_side_by_side_are_refused(tmp_path):
+    for name in ("a b", "c", "d", "e"):
+        for split, start in (("train", 0), ("val", 2)):
+            where = f"{name}/{split}"
+            both(tmp_path, where + "/images/{n}.png", where + "/masks/{n}.png", 2, start=start)
+    with pytest.raises(SegzooError, match=r"4 data sets, .*: a b, c, d, e\n.*--root '[^']*/a b'"):
+        build(tmp_path)
+
+
+def test_sites_below_one_train_and_one_val_are_one_data_set(tmp_path):
+    for site, place in (("a", 0), ("b", 2)):
+        for split, start in (("train", 0), ("val", 1)):
+            where = f"{split}/{site}"
+            names = (f"images/{where}/{{n}}.png", f"masks/{where}/{{n}}.png")
+            both(tmp_path, *names, 1, start=start + place)
+    assert build(tmp_path).keys == ["a/0", "b/2"]
+    both(tmp_path, "other/unpaired/{n}.png", "elsewhere/masks/x{n}.png", 2)
+    assert build(tmp_path).keys == ["a/0", "b/2"]
 
 
 @pytest.mark.parametrize("name", ["fold{}", "cv_{}", "split-{}"])

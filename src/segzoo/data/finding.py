@@ -26,8 +26,9 @@ from segzoo.data.names import Names
 from segzoo.data.pairs import Pairs, SuffixPairs
 from segzoo.data.pattern_pairs import pair_by_pattern
 from segzoo.data.patterns import parse_pair
+from segzoo.data.several import refuse_several_sets, refuse_undivided, undivided_folders
 from segzoo.data.split_lists import Lists, divide, find_lists
-from segzoo.data.splits import refuse_folds, undivided_folders
+from segzoo.data.splits import refuse_folds
 from segzoo.data.suggestions import suggested, suggested_folders
 from segzoo.errors import SegzooError
 from segzoo.words import number_of
@@ -49,6 +50,7 @@ class Where:
     suffix: str | None = None
     pair: str | None = None
     lists: str = "auto"
+    group: str | None = None
     classes: tuple[str, ...] = ()
 
 
@@ -90,7 +92,9 @@ def _by_folder_names(root: Path, where: Where, index: Index) -> Layout:
     if not found.pairs:
         raise _nothing(root, listing, groups)
     unused = [group for group in groups if not any(group is used for used in found.used)]
-    return _with_lists(root, where, index, listing, found, unused)
+    layout = _with_lists(root, where, index, listing, found, unused)
+    refuse_several_sets(root, listing, found, unused)
+    return layout
 
 
 def _by_pattern(root: Path, where: Where, index: Index) -> Layout:
@@ -192,6 +196,8 @@ def _divided(
         lists = Lists({}, (*lists.files.values(), *lists.others))
         notices.append(f"lists of pictures are not used{why}: {', '.join(lists.others[:4])}")
     elif whole:
+        if not where.pair and where.images is None and where.masks is None:
+            refuse_undivided(pairs["train"], where.group)
         notices += undivided_folders(pairs["train"])
     if whole and not lists.files and lists.unread:
         notices.append(

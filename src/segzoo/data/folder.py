@@ -124,7 +124,7 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
     if not root.is_dir():
         raise not_a_folder(root)
     listed = find_classes(options.classes, root)
-    where = ("images", "masks", "suffix", "pair", "lists")
+    where = ("images", "masks", "suffix", "pair", "lists", "group")
     layout = find_layout(
         root, Where(**{name: getattr(options, name) for name in where}, classes=listed.names)
     )

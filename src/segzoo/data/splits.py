@@ -15,8 +15,6 @@ EXAMPLES = (
     "`{group}_*` is what comes before the first `_`, `{group}/*` the first folder, "
     "`(patient[0-9]+)` what a regular expression's brackets hold"
 )
-MOST_NAMED = 3
-"""Folders of pairs up to which it is asked whether they are splits; more are scenes or patients."""
 _FOLD = re.compile(r"(?:k?fold|cv|split|run)[ _.-]?\d+|\d+[ _.-]?fold", re.IGNORECASE)
 
 
@@ -159,20 +157,6 @@ def carve_by_pattern(keys: Sequence[str], fraction: float, pattern: str | None) 
         chosen = {name for key, name in zip(keys, groups, strict=True) if key in held}
         said += f", groups by `{pattern}`: {len(chosen)} of {len(set(groups))}"
     return Carving(train, val, said)
-
-
-def undivided_folders(pairs: Pairs) -> list[str]:
-    """Say of few folders whose names say nothing that all of them are `train`: they may be splits,
-    or pictures that belong together.
-    """
-    folders = sorted({key.partition("/")[0] if "/" in key else "" for key in pairs.keys})
-    if not 2 <= len(folders) <= MOST_NAMED or "" in folders:
-        return []
-    return [
-        f"train: pairs of the folders {', '.join(folders)}, whose names say no split, are all "
-        "`train`; a folder that is a split is called train, val or test, and pictures of one "
-        "folder stay on one side with -O group='{group}/*'"
-    ]
 
 
 def refuse_folds(root: Path, pairs: dict[str, Pairs]) -> None:
