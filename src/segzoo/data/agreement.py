@@ -12,7 +12,16 @@ from itertools import pairwise
 from segzoo.data.class_files import ClassList
 from segzoo.data.ignoring import Ignored
 from segzoo.data.mask_scan import Scan, Seen
-from segzoo.data.palettes import AS_THEY_ARE, BLACK, WHITE, Blends, Reading, decoded
+from segzoo.data.palettes import (
+    AS_THEY_ARE,
+    BLACK,
+    WHITE,
+    Blends,
+    Reading,
+    decoded,
+    listed_by_colour,
+)
+from segzoo.data.program_palettes import black_and_another, refuse_numbering
 from segzoo.errors import SegzooError
 from segzoo.specs import RGB
 
@@ -38,8 +47,14 @@ def agree(
         return Reading(known, known=bool(known)), ""
     if all(set(mask.shown.values()) <= {BLACK, WHITE} for mask in found.indexed):
         return _black_and_white(found, classes, ignored)
-    reading, said = _majority(found.indexed)
-    return _beside_plain(found, reading, said, ignored.void)
+    if two := black_and_another(found.indexed, classes, ignored.given):
+        said = "by colour: their palettes number black and the other colour in any order"
+        return _beside_plain(found, two, said, ignored.void)
+    usual, said = _majority(found.indexed)
+    reading, said = _beside_plain(found, usual, said, ignored.void)
+    if reading is usual:
+        refuse_numbering(found.indexed, reading, classes, ignored.given)
+    return reading, said
 
 
 def _by_list(
@@ -169,19 +184,13 @@ def _two_palettes(masks: list[Seen], reference: Mapping[int, RGB]) -> SegzooErro
             if moved:
                 index = moved[0]
                 break
-    colours = list(dict.fromkeys(colour for mask in masks for colour in mask.shown.values()))
-    lines = ", ".join(f"`{' '.join(map(str, colour))} name`" for colour in colours[:8])
+    colours = [colour for mask in masks for colour in mask.shown.values()]
     return SegzooError(
-        f"palettes differ: {one.path} shows {_shows(one)}, {two.path} shows {_shows(two)}"
+        f"palettes differ: {one.path} shows {one.shows}, {two.path} shows {two.shows}"
         + (f"; index {index} is not the same class in both" if index >= 0 else ""),
-        f"list the classes by colour in a file: -O classes=FILE with lines {lines}"
-        f"{', ...' if len(colours) > 8 else ''}; -O palette=index takes indices whatever they show",
+        f"list the classes by colour: {listed_by_colour(colours)}; -O palette=index takes indices "
+        "whatever they show",
     )
-
-
-def _shows(mask: Seen) -> str:
-    pairs = [f"{index} as {colour}" for index, colour in sorted(mask.shown.items())]
-    return ", ".join(pairs[:6]) + (", ..." if len(pairs) > 6 else "")
 
 
 def _black_and_white(found: Scan, classes: ClassList, ignored: Ignored) -> tuple[Reading, str]:
@@ -196,7 +205,7 @@ def _black_and_white(found: Scan, classes: ClassList, ignored: Ignored) -> tuple
     elif inverted and (not values <= {0, 1} or len(classes.names) > 2):
         if len(classes.names) > 2 and values <= {0, 1}:
             raise SegzooError(
-                f"{inverted[0].path}: its palette shows {_shows(inverted[0])}, and "
+                f"{inverted[0].path}: its palette shows {inverted[0].shows}, and "
                 f"{len(classes.names)} classes are named",
                 "save masks as 8-bit ids, or take the indices whatever they show: -O palette=index",
             )
@@ -214,7 +223,7 @@ def _is_inverted(mask: Seen) -> bool:
 def _unclear_white(mask: Seen, plain: list[Seen], value: int) -> SegzooError:
     other = next(one for one in plain if value in one.counts)
     return SegzooError(
-        f"{mask.path} shows black and white ({_shows(mask)}), and {other.path} holds the ids "
+        f"{mask.path} shows black and white ({mask.shows}), and {other.path} holds the ids "
         f"{', '.join(map(str, sorted(other.counts)[:6]))}: it is not clear which id white is",
         "save all masks in one form, as 8-bit ids; -O palette=index takes indices as they are",
     )
@@ -248,7 +257,7 @@ def _beside_plain(
     one = max(found.indexed, key=lambda mask: len(mask.shown))
     two = max(found.plain, key=lambda mask: len(mask.counts))
     raise SegzooError(
-        f"{one.path} shows {_shows(one)}, {two.path} holds the numbers "
+        f"{one.path} shows {one.shows}, {two.path} holds the numbers "
         f"{', '.join(map(str, sorted(two.counts)[:6]))}: indices or greys may be meant",
         "save all masks in one form, as 8-bit ids; -O palette=index takes indices as they are",
     )

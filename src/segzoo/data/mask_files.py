@@ -7,7 +7,7 @@ told from the file, or was changed by its format, is refused by name.
 import io
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,14 @@ class StoredMask:
     the colour of each index in use of a palette picture, and so of 1 bit (black and white) and of
     2 or 4 bits (greys); it is empty where the values are plain numbers. `alpha` has the indices
     that are transparent. `grey_triples` says that plain values were stored as equal red, green and
-    blue.
+    blue, `spare` that a palette has colours besides those in use.
     """
 
     values: Tensor
     shown: Mapping[int, RGB] = field(default_factory=dict)
     alpha: Mapping[int, int] = field(default_factory=dict)
     grey_triples: bool = False
+    spare: bool = False
 
     @property
     def in_colour(self) -> bool:
@@ -169,7 +170,15 @@ def _indexed(picture: Image.Image) -> StoredMask:
             quad[3] = clear[k] if k < len(clear) else 255
     alpha = {k: quad[3] for k, quad in quads.items() if quad[3] < 255}
     shown: dict[int, RGB] = {k: (quad[0], quad[1], quad[2]) for k, quad in quads.items()}
-    return _with_shown(np.array(picture), shown, alpha)
+    stored = _with_shown(np.array(picture), shown, alpha)
+    return replace(stored, spare=_has_spare(palette, shown))
+
+
+def _has_spare(palette: list[int], shown: Mapping[int, RGB]) -> bool:
+    """Whether a palette has other colours than those in use; black and greys may fill it up."""
+    used = set(shown.values())
+    every = enumerate(zip(palette[::4], palette[1::4], palette[2::4], strict=False))
+    return any(colour not in (*used, (0, 0, 0), (k, k, k)) for k, colour in every)
 
 
 def _with_shown(

@@ -21,7 +21,7 @@ MOST_COLOURS = 4096
 class Seen:
     """What one mask holds: each value (packed colour, where `in_colour`) with its pixels.
 
-    `shown`, `alpha` and `grey_triples` are those of its StoredMask.
+    `shown`, `alpha`, `grey_triples` and `spare` are those of its StoredMask.
     """
 
     path: Path
@@ -31,6 +31,13 @@ class Seen:
     in_colour: bool = False
     grey_triples: bool = False
     pixels: int = 0
+    spare: bool = False
+
+    @property
+    def shows(self) -> str:
+        """What its first indices show, in words."""
+        pairs = [f"{index} as {colour}" for index, colour in sorted(self.shown.items())]
+        return ", ".join(pairs[:6]) + (", ..." if len(pairs) > 6 else "")
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,7 @@ def summed_up(mask: StoredMask, path: Path) -> Seen:
         in_colour=mask.in_colour,
         grey_triples=mask.grey_triples,
         pixels=values.numel(),
+        spare=mask.spare,
     )
 
 

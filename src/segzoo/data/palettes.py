@@ -6,7 +6,7 @@ another order, and a white index 0 is no background. What the scanned masks agre
 palette is another.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -193,8 +193,8 @@ class Reading:
         return SegzooError(
             f"{path}: index {index} of its palette shows {shown[index]}; {said}",
             "save it with the palette of the others, or list the classes by colour: "
-            f"{_lines({**self.reference, **shown}.values())}; -O palette=index takes indices "
-            "whatever they show",
+            f"{listed_by_colour({**self.reference, **shown}.values())}; -O palette=index takes "
+            "indices whatever they show",
         )
 
 
@@ -292,8 +292,9 @@ def _channels(keys: Tensor) -> Tensor:
     return torch.stack([keys >> 16 & 255, keys >> 8 & 255, keys & 255], 1).double()
 
 
-def _lines(colours: object) -> str:
-    every = list(dict.fromkeys(colours))  # type: ignore[call-overload]
+def listed_by_colour(colours: Iterable[RGB]) -> str:
+    """Return the option and the lines of a file that lists classes by some colours."""
+    every = list(dict.fromkeys(colours))
     shown = ", ".join(f"`{' '.join(map(str, colour))} name`" for colour in every[:3])
     return f"-O classes=FILE with lines {shown}{', ...' if len(every) > 3 else ''}"
 
