@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.config import read_config
+from segzoo.data.sample import current_names
 from segzoo.errors import SegzooError, listed
 from segzoo.isolation import one_line
 from segzoo.metrics import MetricSet
@@ -151,7 +152,9 @@ def _digests(scored: Scored) -> dict[str, str]:
         if TRUTH not in pictures.sums:
             continue
         truth_NK = pictures.sums[TRUTH].chunk(3, dim=1)[1].contiguous()
-        text = json.dumps([pictures.keys, scored.classes, scored.target, scored.size])
+        text = json.dumps(
+            [pictures.keys, current_names(scored.classes), scored.target, scored.size]
+        )
         digest = hashlib.sha256(text.encode())
         digest.update(truth_NK.numpy().tobytes())
         digests[split] = digest.hexdigest()[:16]
@@ -172,7 +175,7 @@ def unlike(one: FinishedRun, two: FinishedRun) -> str:
         if one.size != two.size:
             return f"scored at {_size(two.size)}, not {_size(one.size)}"
         return "" if one.fingerprint == two.fingerprint else "other pictures or data options"
-    if one.scored.classes != two.scored.classes:
+    if current_names(one.scored.classes) != current_names(two.scored.classes):
         return f"other classes: {_few(two.scored.classes)}, not {_few(one.scored.classes)}"
     if one.scored.target != two.scored.target:
         return f"scored by {two.scored.target}, not {one.scored.target}"

@@ -18,7 +18,7 @@ from segzoo.data.finish import finish_sample
 from segzoo.data.ignoring import IGNORE, NOTHING, parse_ignore
 from segzoo.data.opening import DataSource, notices
 from segzoo.data.reading import naming
-from segzoo.data.sample import DataInfo, Sample
+from segzoo.data.sample import DataInfo, Sample, current_names
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.inference import Inference
 from segzoo.metrics import MetricSet
@@ -323,7 +323,7 @@ def _check_fit(info: DataInfo, trained: WeightsInfo) -> None:
             f"{info.identity} has {len(info.classes)} ({', '.join(info.classes)})",
             "evaluate it on a data set with the same classes",
         )
-    if info.classes != trained.classes:
+    if current_names(info.classes) != current_names(trained.classes):
         log.warning(
             "the model's classes are %s, those of %s are %s; they are compared by their order",
             ", ".join(trained.classes),

@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from segzoo.data.sample import DataInfo
+from segzoo.data.sample import FORMERLY_UNNAMED, TWO_UNNAMED, DataInfo
 
 MOST_SIZES = 1024  # Asking for that many takes some 20 ms on a disk of this machine.
 
@@ -25,6 +26,15 @@ def fingerprint(info: DataInfo, splits: Mapping[str, Any]) -> str:
         "splits": {name: [_count(data), _sizes(data)] for name, data in splits.items()},
     }
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def former_fingerprint(info: DataInfo, splits: Mapping[str, Any]) -> str:
+    """Return the fingerprint that the same data had in older versions, so that a run of theirs can
+    be resumed: two unnamed classes were called otherwise.
+    """
+    if info.classes != TWO_UNNAMED:
+        return fingerprint(info, splits)
+    return fingerprint(replace(info, classes=FORMERLY_UNNAMED), splits)
 
 
 def _count(dataset: Any) -> int:

@@ -22,6 +22,7 @@ from segzoo.data.mask_files import StoredMask
 from segzoo.data.mask_scan import MOST_SCANNED as MOST_SCANNED
 from segzoo.data.mask_scan import Scan, scan
 from segzoo.data.palettes import BLENDED, Blends, Reading, UnknownColoursError, encoded
+from segzoo.data.sample import unnamed_classes
 from segzoo.errors import SegzooError
 from segzoo.specs import RGB
 
@@ -127,7 +128,7 @@ def find_labels(
         label_map = replace(label_map, doubts=(*label_map.doubts, *doubts))
     label_map = replace(
         label_map,
-        faults=(*found.faults, *_faults(found, values, faults, label_map)),
+        faults=(*found.faults, *_faults(found, values, faults, label_map, named=bool(classes))),
         doubts=(*label_map.doubts, *((unused,) if unused else ())),
     )
     if options.palette is None and (usual := _usual(found, reading)):
@@ -185,7 +186,7 @@ def _by_values(
     named = classes
     if not classes:
         highest = max((value for value in kept if value != IGNORE), default=0)
-        names = tuple(f"class_{index}" for index in range(max(2, highest + 1)))
+        names = unnamed_classes(highest + 1)
         named = ClassList(names, tuple(range(len(names))))
         doubts = void_doubt([v for v in kept if v != IGNORE], reading)
     if IGNORE in kept and IGNORE not in classes.values and not ignored.said:
@@ -213,7 +214,7 @@ def _binary(
             f"masks of 0 and 255 alone: 255 is read as the class `{names[-1]}`. If it stands for "
             "pixels that are not labelled, give -O ignore=255"
         )
-    binary = ClassList(names or ("background", "foreground"), (0, IGNORE), said=classes.said)
+    binary = ClassList(names or unnamed_classes(2), (0, IGNORE), said=classes.said)
     how = "0/255 masks, 255 is class 1" + (f", {said}" if said else "")
     label_map = _named(binary, ignored, reading, how)
     return replace(
@@ -223,7 +224,9 @@ def _binary(
     )
 
 
-def _faults(found: Scan, values: Values, faults: Faults, label_map: LabelMap) -> Faults:
+def _faults(
+    found: Scan, values: Values, faults: Faults, label_map: LabelMap, *, named: bool
+) -> Faults:
     """Return the masks that cannot be used. Where most cannot, it is the names that are wrong:
     raises the SegzooError of the first.
     """
@@ -239,7 +242,7 @@ def _faults(found: Scan, values: Values, faults: Faults, label_map: LabelMap) ->
             more = f" ({len(wrong)} of the {len(found.seen)} masks looked at have such colours)"
             raise SegzooError(error.message + more, error.hint)
         raise error
-    if label_map.classes and label_map.classes[0] == "class_0":
+    if not named and len(label_map.classes) > 2:
         pixels = {mask.path: mask.pixels for mask in found.seen}
         wrong += strays(values, pixels, label_map.ignored)
     return wrong

@@ -16,6 +16,9 @@ from segzoo.specs import RGB, target_kinds
 from segzoo.words import counted, sized
 
 COLOURS_OF = "a colour of three numbers 0..255 for each class"
+TWO_UNNAMED = ("background", "foreground")
+FORMERLY_UNNAMED = ("class_0", "class_1")
+"""What two classes that nothing names were called where their masks hold 0 and 1, not 0 and 255."""
 _UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -127,6 +130,16 @@ def describe(dataset: Any, entry: Entry, options: dict[str, Any]) -> DataInfo:
         # So that evaluating reads other masks as those of the training were read.
         options={**options, **answer("resolved_options", {})},
     )
+
+
+def unnamed_classes(count: int) -> tuple[str, ...]:
+    """Return what classes are called that nothing names; there are at least two."""
+    return TWO_UNNAMED if count <= 2 else tuple(f"class_{index}" for index in range(count))
+
+
+def current_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return class names with those that two unnamed classes had in older files as they are now."""
+    return TWO_UNNAMED if tuple(classes) == FORMERLY_UNNAMED else tuple(classes)
 
 
 def name_fault(names: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from segzoo.data.batches import Batches
+from segzoo.data.fingerprint import former_fingerprint
 from segzoo.errors import SegzooError, listed
 from segzoo.ranks import summed, told
 from segzoo.store import atomic, write_bytes
@@ -243,7 +244,7 @@ def load_state(run: Run, folder: Path, *, force: bool = False) -> None:
     """
     saved, tensors = _newest(folder)
     values = saved.values
-    if values["fingerprint"] != run.fingerprint and not force:
+    if values["fingerprint"] not in _fingerprints(run) and not force:
         raise SegzooError(
             f"{run.info.identity} has other pictures, classes or options than when {folder} was "
             "left",
@@ -290,6 +291,12 @@ def load_state(run: Run, folder: Path, *, force: bool = False) -> None:
     numpy = values["random_numpy"]
     numpy["state"]["key"] = np.array(numpy["state"]["key"], dtype=np.uint32)
     np.random.set_state(numpy)
+
+
+def _fingerprints(run: Run) -> tuple[str, str]:
+    """Return the fingerprint of a run's data, and that of older versions."""
+    datasets = {name: batches.samples.dataset for name, batches in _splits(run).items()}
+    return run.fingerprint, former_fingerprint(run.info, datasets)
 
 
 def _newest(folder: Path) -> tuple[Saved, dict[str, Tensor]]:
