@@ -288,3 +288,83 @@ def test_lists_beside_folders_of_splits_are_said(tmp_path):
     both(tmp_path, "train/images/{n}.png", "train/masks/{n}.png", 4)
     (tmp_path / "val.txt").write_text("0\n")
     assert "val.txt" in build(tmp_path).notices[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "said"),
+    [
+        ({"trainval": "01234", "val": "34"}, ("012", "34", ""), "3 pairs of trainval.txt, without"),
+        ({"val": "34"}, ("0125", "34", ""), "train: the 4 pairs in none of the lists, such as 0"),
+        ({"val": "34", "test": "5"}, ("012", "34", "5"), "train: the 3 pairs in none"),
+        ({"trainval": "0123", "val": "34"}, ("012", "34", ""), "without the 1 that val.txt names"),
+        ({"train": "012", "val": "34"}, ("012", "34", ""), "left out: 1 pair in none of the lists"),
+    ],
+)
+def test_train_is_what_the_other_lists_leave(tmp_path, given, expected, said):
+    both(tmp_path, "images/{n}.png", "masks/{n}.png", 6)
+    for split, names in given.items():
+        (tmp_path / f"{split}.txt").write_text("\n".join(names))
+    for split, keys in zip(("train", "val", "test"), expected, strict=True):
+        if keys:
+            assert "".join(build(tmp_path, split).keys) == keys
+    assert any(said in notice for notice in build(tmp_path).notices)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"trainval": "345", "test": "5"}, r"5 is in .*test\.txt and in .*trainval\.txt"),
+        ({"trainval": "34", "val": "34"}, r"trainval\.txt names no pictures but those of `val`"),
+    ],
+)
+def test_lists_that_leave_no_train_or_share_a_picture_are_refused(tmp_path, given, message):
+    both(tmp_path, "images/{n}.png", "masks/{n}.png", 6)
+    for split, names in given.items():
+        (tmp_path / f"{split}.txt").write_text("\n".join(names))
+    with pytest.raises(SegzooError, match=message):
+        build(tmp_path)
+
+
+@pytest.mark.parametrize("others", [["val"], ["val", "test"], ["val", "old"]])
+def test_pictures_of_the_root_beside_folders_of_splits_are_train(tmp_path, others):
+    both(tmp_path, "{n}.png", "{n}_mask.png", 2)
+    for place, folder in enumerate(others, 1):
+        both(tmp_path, folder + "/{n}.png", folder + "/{n}_mask.png", 2, start=2 * place)
+    train = build(tmp_path)
+    assert (train.keys, build(tmp_path, "val").keys) == (["0", "1"], ["2", "3"])
+    assert right(train)
+    assert "train: the 2 pairs in the root itself" in train.notices[0]
+    assert ("4 pictures in" in train.notices[-1]) == ("old" in others)
+    both(tmp_path, "train/{n}.png", "train/{n}_mask.png", 1, start=6)
+    assert build(tmp_path).keys == ["6"]
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "options"),
+    [
+        ("val", "train", {}),
+        ("val", "test", {}),
+        ("test", "../elsewhere", {}),
+        ("val", ".", {}),
+        ("val", "plain", {}),
+        ("val", "train", {"images": "{split}/images", "masks": "{split}/masks"}),
+        ("val", "train", {"pair": "{split}/images/{name}.png:{split}/masks/{name}.png"}),
+    ],
+)
+def test_a_link_does_not_put_pictures_into_two_splits(tmp_path, link, target, options):
+    root = tmp_path / "set"
+    for folder in ("train", "test", "plain", "../elsewhere"):
+        if folder != link and folder in ("train", target):
+            both(root, folder + "/images/{n}.png", folder + "/masks/{n}.png", 3)
+    if "elsewhere" in target:
+        (root / "val").symlink_to(target)
+    (root / link).symlink_to(target)
+    with pytest.raises(SegzooError, match=r"by a link: the same pictures as `|of no split"):
+        build(root, **options)
+
+
+def test_a_link_of_the_same_split_or_none_is_left_out(tmp_path):
+    both(tmp_path, "train/images/{n}.png", "train/masks/{n}.png", 3)
+    for name in ("training", "latest"):
+        (tmp_path / name).symlink_to("train")
+    assert build(tmp_path).keys == ["0", "1", "2"]

@@ -21,6 +21,7 @@ from segzoo.data.layout import (
     without_masks,
 )
 from segzoo.data.leftovers import annotations, left_out, way_out
+from segzoo.data.links import refuse_links, refuse_shared
 from segzoo.data.listing import Listing, ending, is_hidden, walk
 from segzoo.data.names import Names
 from segzoo.data.pairs import Pairs, SuffixPairs
@@ -84,6 +85,7 @@ def find_layout(root: Path, where: Where) -> Layout:
 
 def _by_folder_names(root: Path, where: Where, index: Index) -> Layout:
     listing = walk(root, watch=index.watch)
+    refuse_links(listing)
     groups = group_files(listing)
     try:
         found = find_pairs(root, groups, where.suffix)
@@ -105,6 +107,7 @@ def _by_pattern(root: Path, where: Where, index: Index) -> Layout:
                 "the patterns say it all: put the folder into them, as images/{name}.*",
             )
     listing = walk(root, watch=index.watch)
+    refuse_links(listing)
     pairs, used = pair_by_pattern(listing, parse_pair(where.pair or ""), where.classes)
     groups = group_files(listing)
     for group in groups:
@@ -123,7 +126,10 @@ def _by_named_folders(root: Path, where: Where, index: Index) -> Layout:
     for kind, name in kinds:
         if name is None or (beside and kind == "masks"):
             continue
-        for split, word, folder in _named(root, name):
+        named = list(_named(root, name))
+        if kind == "images":  # Masks of all splits may lie in one folder.
+            refuse_shared((split, folder) for split, _, folder in named)
+        for split, word, folder in named:
             listings[folder] = walk(folder, watch=index.watch)
             groups.append(_one_group(root, listings[folder], None if beside else kind, split, word))
     found = find_pairs(root, groups, where.suffix)
@@ -188,12 +194,12 @@ def _divided(
     if lists.files and whole:
         for file in lists.files.values():
             index.watch(root / file)
-        pairs, told = divide(root, pairs["train"], lists.files)
+        pairs, told = divide(root, pairs["train"], lists)
         said.append("splits by " + ", ".join(lists.files.values()))
         notices += told
     elif lists.files or lists.others:
         why = ", for folders say what is train and val" if lists.files else ""
-        lists = Lists({}, (*lists.files.values(), *lists.others))
+        lists = Lists(others=(*lists.files.values(), *lists.others))
         notices.append(f"lists of pictures are not used{why}: {', '.join(lists.others[:4])}")
     elif whole:
         if not where.pair and where.images is None and where.masks is None:

@@ -24,7 +24,7 @@ from segzoo.data.roots import user_cache_folder
 from segzoo.errors import SegzooError
 from segzoo.store import atomic
 
-FORMAT = 3
+FORMAT = 4
 LARGE = 20_000
 """Names from which on remembering them is worth a file."""
 

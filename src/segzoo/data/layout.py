@@ -8,7 +8,7 @@ side by side, told apart by their names (`segzoo.data.pairing`).
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -148,10 +148,30 @@ def find_pairs(root: Path, groups: list[Group], suffix: str | None) -> Found:
         )
     whole = [group for group in groups if not group.split]
     if "train" not in found.pairs:
-        if found.pairs:  # Files of no split at the root itself would be everything there is.
-            whole = [group for group in whole if group.kind]
-        _pair_split(root, whole, whole, suffix, found)
+        kinds = [group for group in whole if group.kind] if found.pairs else whole
+        _pair_split(root, kinds, kinds, suffix, found)
+    if "train" not in found.pairs:
+        _pair_root(root, groups, suffix, found)
     return found
+
+
+def _pair_root(root: Path, groups: list[Group], suffix: str | None, found: Found) -> None:
+    """Pair what lies in the root itself, beside the folders of other splits, as `train`."""
+    other = next((group for group in groups if not group.split and group.base == ""), None)
+    if other is None:
+        return
+    files = {key: end for key, end in other.files.items() if "/" not in key}
+    twice = [pair for pair in other.twice if not any("/" in path for path in pair)]
+    own = replace(other, files=files, twice=twice)
+    others = " and ".join(found.pairs)
+    _pair_split(root, [own], [own], suffix, found)
+    if pairs := found.pairs.get("train"):
+        other.files = {key: end for key, end in other.files.items() if key not in files}
+        groups.append(own)
+        found.notices.append(
+            f"train: the {number_of(len(pairs.keys), 'pair')} in the root itself, beside the "
+            f"folders of {others}; in a folder `train` they would be so for certain"
+        )
 
 
 def _pair_split(

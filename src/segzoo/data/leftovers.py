@@ -67,7 +67,7 @@ def left_out(
     """
     parts = [
         f"{number_of(len(group.files), 'picture')} in {_folders(group)} ("
-        + (f"{group.split} without masks" if group.split else "no images with masks")
+        + (f"{group.split} without masks" if group.split else "of no split, or without masks")
         + f"), such as {group.path(min(group.files))}"
         for group in unused
         if group.files

@@ -36,10 +36,12 @@ _ORDER = (*SPLITS, ALL_TRAIN)
 class Lists:
     """The list of each split, relative to the root, and those beside them that are not used.
 
-    `unread` are files in other forms that may say the same.
+    With `whole` the list of `train` is one of `train` and `val` together. `unread` are files in
+    other forms that may say the same.
     """
 
     files: dict[str, str] = field(default_factory=dict)
+    whole: bool = False
     others: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
 
@@ -72,10 +74,11 @@ def find_lists(listing: Listing, where: str) -> Lists:
         chosen = _likeliest(listing.root, folders)
     lists = {split: folders[chosen][split] for split in _ORDER if split in folders[chosen]}
     whole = lists.pop(ALL_TRAIN, None)
-    if whole and "train" not in lists and "val" not in lists:
+    together = whole is not None and "train" not in lists
+    if whole and together:  # Last: what others name is not in it.
         lists["train"] = whole
     used = set(lists.values())
-    return Lists(lists, tuple(sorted(set(every) - used)), unread)
+    return Lists(lists, together, tuple(sorted(set(every) - used)), unread)
 
 
 def _split_of(name: str) -> str:
@@ -119,8 +122,9 @@ def _likeliest(root: Path, folders: dict[str, dict[str, str]]) -> str:
     return candidates[0]
 
 
-def divide(root: Path, pairs: Pairs, lists: dict[str, str]) -> tuple[dict[str, Pairs], list[str]]:
-    """Return the pairs of each list, and what is to be said of entries and pairs left over.
+def divide(root: Path, pairs: Pairs, lists: Lists) -> tuple[dict[str, Pairs], list[str]]:
+    """Return the pairs of each list, and what is to be said of entries and pairs left over. Without
+    a list of `train` the pairs in none of the others are.
 
     Raises SegzooError for a list of which nothing is found, and for a picture in two lists.
     """
@@ -128,44 +132,63 @@ def divide(root: Path, pairs: Pairs, lists: dict[str, str]) -> tuple[dict[str, P
     found: dict[str, Pairs] = {}
     notices: list[str] = []
     owner: dict[int, str] = {}
-    for split, file in lists.items():
+    for split, file in lists.files.items():
+        shared = lists.files.get("val", "") if split == "train" and lists.whole else ""
+        listed, missing = _places(root / file, names)
         places: list[int] = []
-        missing: list[str] = []
-        for line, text in _lines(root / file):
-            place = names.place(text)
-            if place is None:
-                if not text.startswith("#"):
-                    missing.append(f"line {line}, {_first(text)}")
-                continue
-            names.check_mask(place, text, f"{root / file}, line {line}")
-            if owner.get(place, file) != file:
+        for place in listed:
+            first = owner.setdefault(place, file)
+            if first not in (file, shared):
                 raise SegzooError(
-                    f"{pairs.keys[place]} is in {root / owner[place]} and in {root / file}",
+                    f"{pairs.keys[place]} is in {root / first} and in {root / file}",
                     "score a model on pictures that it was not trained on: take it out of one",
                 )
-            if place not in owner:
-                owner[place] = file
-                places.append(place)
+            places += [place] * (first == file)
         if missing:
             entries = number_of(len(missing), "entry", plural="entries")
             said = f"without a pair of image and mask: {entries} of {root / file}"
-            if not places:
-                raise SegzooError(
-                    f"{said}: {missing[0]}",
-                    "a line names a picture of the folder; -O lists=none does without the lists",
-                )
+            if not listed:
+                raise SegzooError(f"{said}: {missing[0]}", _NAMES_PICTURES)
             notices.append(f"{said}, such as {missing[0]}")
         if not places and split != "test":
-            raise SegzooError(
-                f"{root / file} names no pictures",
-                "a line names a picture of the folder; -O lists=none does without the lists",
+            said = " but those of `val`" if listed else ""
+            raise SegzooError(f"{root / file} names no pictures{said}", _NAMES_PICTURES)
+        if len(places) < len(listed):
+            notices.append(
+                f"train: {number_of(len(places), 'pair')} of {file}, without the "
+                f"{len(listed) - len(places)} that {shared} names"
             )
         if places:
             found[split] = pairs.at(sorted(places))
-    if left := len(pairs.keys) - len(owner):
-        first = next(key for place, key in enumerate(pairs.keys) if place not in owner)
-        notices.append(f"left out: {number_of(left, 'pair')} in none of the lists, such as {first}")
+    left = [place for place in range(len(pairs.keys)) if place not in owner]
+    if left and "train" not in lists.files:
+        found = {"train": pairs.at(left), **found}
+        notices.append(
+            f"train: the {number_of(len(left), 'pair')} in none of the lists, such as "
+            f"{pairs.keys[left[0]]}; a list train.txt says which ones are meant"
+        )
+    elif left:
+        count = number_of(len(left), "pair")
+        first = pairs.keys[left[0]]
+        notices.append(f"left out: {count} in none of the lists, such as {first}")
     return found, notices
+
+
+_NAMES_PICTURES = "a line names a picture of the folder; -O lists=none does without the lists"
+
+
+def _places(file: Path, names: "_Names") -> tuple[list[int], list[str]]:
+    """Return the places of the pictures that a list names, each once, and lines that name none."""
+    places: dict[int, None] = {}
+    missing: list[str] = []
+    for line, text in _lines(file):
+        place = names.place(text)
+        if place is not None:
+            names.check_mask(place, text, f"{file}, line {line}")
+            places[place] = None
+        elif not text.startswith("#"):
+            missing.append(f"line {line}, {_first(text)}")
+    return list(places), missing
 
 
 class _Names:
