@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: tiny data sets, throw-away plugins, a cache of their own."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from segzoo.data.standin import figure, shapes
 from segzoo.plugins import get_manager
+
+_render = Figure.savefig
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,17 +41,44 @@ def fresh_manager() -> Iterator[None]:
     get_manager.cache_clear()
 
 
+def _save_unrendered(figure: Figure, path: Path, **how: object) -> None:
+    Image.new("RGB", (1, 1)).save(path, "PNG")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unrendered_figures() -> Iterator[None]:
+    """Build the figures of trainings, but save a picture of one pixel in their place.
+
+    Rendering its curves takes half the time of a training as small as these.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", _save_unrendered)
+        yield
+
+
 @pytest.fixture
-def hk_root(tmp_path: Path) -> Path:
-    """Write 10 training and 4 testing pairs in the HK layout."""
+def rendered_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Render figures, for tests that look at them."""
+    monkeypatch.setattr(Figure, "savefig", _render)
+
+
+@pytest.fixture(scope="session")
+def drawn_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write 10 training and 4 testing pairs in the HK layout; not to be changed."""
+    root = tmp_path_factory.mktemp("drawn") / "HK"
     for split, indices in (("training", range(10)), ("testing", range(10, 14))):
-        folder = tmp_path / "HK" / split
-        folder.mkdir(parents=True)
+        (root / split).mkdir(parents=True)
         for index in indices:
             image, matte = figure(index)
-            image.save(folder / f"{index:05d}.png")
-            matte.save(folder / f"{index:05d}_matte.png")
-    return tmp_path / "HK"
+            image.save(root / split / f"{index:05d}.png")
+            matte.save(root / split / f"{index:05d}_matte.png")
+    return root
+
+
+@pytest.fixture
+def hk_root(drawn_pairs: Path, tmp_path: Path) -> Path:
+    """Give a test its own copy of 10 training and 4 testing pairs in the HK layout."""
+    return shutil.copytree(drawn_pairs, tmp_path / "HK", copy_function=shutil.copyfile)
 
 
 @pytest.fixture

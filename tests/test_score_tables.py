@@ -157,7 +157,7 @@ def test_a_drawing_needs_an_ending_that_is_drawn(name, tmp_path):
 
 
 @pytest.mark.parametrize("count", [2, 21])
-def test_the_matrix_is_drawn(tmp_path, count):
+def test_the_matrix_is_drawn(rendered_figures, tmp_path, count):
     counts = [[(a == b) * 90 + a for b in range(count)] for a in range(count)]
     names = ["\u4eba\u884c\u9053", "a" * 80, *map(str, range(count - 2))]
     draw_matrix(counts, names, tmp_path / "m.png")
@@ -165,7 +165,7 @@ def test_the_matrix_is_drawn(tmp_path, count):
         assert min(picture.size) > 400
 
 
-def test_evaluate_gives_the_matrix_in_json_and_in_text(tmp_path):
+def test_evaluate_gives_the_matrix_in_json_and_in_text(rendered_figures, tmp_path):
     import segzoo
 
     weights = segzoo.fit(

@@ -28,7 +28,7 @@ def train(root, out, **changes):
     return fit(**{**TINY, "root": root, "out": out, **changes})
 
 
-def test_a_run_folder_holds_what_the_design_says(hk_root, tmp_path):
+def test_a_run_folder_holds_what_the_design_says(rendered_figures, hk_root, tmp_path):
     result = train(hk_root, tmp_path / "run")
     folder = tmp_path / "run"
     assert result.weights == folder / "best.safetensors"
