@@ -150,3 +150,32 @@ def test_a_damaged_directory_is_no_endless_loop(tmp_path):
             read_image(tmp_path / "b.tif")
         except SegzooError as error:
             assert "b.tif" in error.message
+
+
+def planar(path, pieces):
+    """Write a TIFF of three bands one after the other, in so many pieces."""
+    height, width, bands = RGB.shape
+    stored = b"".join(RGB[..., band].tobytes() for band in range(bands))
+    size = len(stored) // pieces
+    tags = [
+        *((256, [width]), (257, [height]), (258, [8] * bands), (259, [1]), (262, [2])),
+        (273, [8 + size * piece for piece in range(pieces)]),
+        *((277, [bands]), (278, [height]), (279, [size] * pieces), (284, [2])),
+    ]
+    at = 8 + len(stored)
+    behind = at + 2 + 12 * len(tags) + 4
+    table, more = len(tags).to_bytes(2, "little"), b""
+    for tag, values in tags:
+        data = b"".join(value.to_bytes(4, "little") for value in values)
+        if len(data) > 4:
+            data, more = (behind + len(more)).to_bytes(4, "little"), more + data
+        head = tag.to_bytes(2, "little") + (4).to_bytes(2, "little")
+        table += head + len(values).to_bytes(4, "little") + data
+    path.write_bytes(b"II*\0" + at.to_bytes(4, "little") + stored + table + bytes(4) + more)
+    return path
+
+
+def test_bands_one_after_the_other_need_a_piece_each(tmp_path):
+    image = read_image(planar(tmp_path / "three.tif", 3)).permute(1, 2, 0).numpy()
+    assert np.array_equal(image, RGB)
+    refused(planar(tmp_path / "one.tif", 1), "in one piece", (read_image, read_matte, read_mask))

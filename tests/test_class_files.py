@@ -201,3 +201,19 @@ def test_the_weights_file_has_what_the_list_says_and_not_where_it_is(tmp_path):
     (tmp_path / "names.txt").unlink()
     assert build(tmp_path / "data", classes=kept).classes == ("ground", "disc", "box")
     assert "classes" not in build(tmp_path / "data", classes="a,b,c").resolved_options
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sky\n#cat\ndog\n", "`#cat` (line 2)"),
+        ("#cat\n0 sky\n1 dog\n", "`#cat` (line 1)"),
+        ("# cat\nsky\ndog\n", ""),
+        ("#name\nsky\ndog\n", ""),
+        ("#ff0000 sky\n#00ff00 dog\n", ""),
+        ('sky\n"#cat"\n', ""),
+    ],
+)
+def test_a_comment_that_may_be_a_class_is_said(tmp_path, text, said):
+    found = read(tmp_path, text)
+    assert (said in found.doubt) if said else not found.doubt

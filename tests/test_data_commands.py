@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import shutil
 import sys
 
@@ -367,3 +368,19 @@ def test_the_line_is_drawn_on_a_terminal_alone(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     with waiting("starting") as shown:
         assert type(shown) is Waiting
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data", "stats", "folder", "--sample"),
+        ("data", "check", "folder", "--sample"),
+        ("evaluate", "none.safetensors"),
+    ],
+)
+def test_the_largest_picture_can_be_stated(words, monkeypatch):
+    monkeypatch.setenv("SEGZOO_MAX_PIXELS", "1000000")
+    done = run_here(*words, "--max-pixels", "100")
+    assert os.environ["SEGZOO_MAX_PIXELS"] == "100"
+    if words[0] == "data":
+        assert "up to 0.0001 million are read" in done.stdout + done.stderr

@@ -242,3 +242,20 @@ def test_a_picture_of_few_bits_in_a_deeper_range_is_not_asked_about(tmp_path):
     deep_set(tmp_path, np.uint16, 257, count=4)
     deep_set(tmp_path, np.uint16, 64, count=3)
     assert built(tmp_path).notices == ()
+
+
+@pytest.mark.parametrize("values", [(-1, 1), (-0.9, 0.5), (-0.25, 1)])
+def test_floats_around_0_are_those_of_minus_1_to_1(tmp_path, values):
+    path = write_tiff(tmp_path / "a.tif", np.array([values, values], np.float32))
+    with pytest.raises(SegzooError, match=r"-O range=-1,1 "):
+        read_image(path)
+
+
+def test_pictures_beyond_those_looked_at_have_the_same_range(tmp_path, monkeypatch):
+    for name in ("conventions.MOST_HEADERS", "folder.MOST_HEADERS", "conventions.MOST_READ"):
+        monkeypatch.setattr(f"segzoo.data.{name}", 4)
+    root = deep_set(tmp_path, np.uint16, count=20)
+    dataset = built(root)
+    for index in range(len(dataset)):
+        apart = dataset[index].image[0].numpy().astype(int) - GREY
+        assert np.abs(apart).max() <= 1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from segzoo.data.formats import FORMATS, SUFFIXES, UNREAD_SUFFIXES, kind_of, unread_format
 from segzoo.data.images import is_picture, read_image, read_mask, read_matte
@@ -102,3 +102,22 @@ def test_a_photograph_named_otherwise_is_read_all_the_same(tmp_path):
 
 def test_no_format_that_starts_programs_is_read():
     assert not {"EPS", "PDF", "WMF", "PSD", "ICNS", "FITS"} & set(FORMATS)
+
+
+@pytest.mark.parametrize("ending", ["heic", "avif"])
+def test_a_photograph_of_a_phone_is_read(tmp_path, ending):
+    """With a library that writes HEIC, and a Pillow that writes AVIF."""
+    path, pixels = tmp_path / f"a.{ending}", np.full((48, 64, 3), (200, 90, 30), np.uint8)
+    pixels[:, 32:] = (20, 90, 220)
+    if ending == "heic":
+        library = pytest.importorskip("pillow_heif", reason="pillow-heif, which writes HEIC")
+        library.from_pillow(Image.fromarray(pixels)).save(path, quality=95)
+    elif not features.check("avif"):
+        pytest.skip("this Pillow was built without AVIF")
+    else:
+        Image.fromarray(pixels).save(path, quality=95)
+    image = read_image(path).permute(1, 2, 0).numpy()
+    assert image.shape == pixels.shape
+    assert np.abs(image.astype(int) - pixels)[:, [4, 60]].max() < 12
+    with pytest.raises(SegzooError, match="which may change the ids in a mask"):
+        read_mask(path)

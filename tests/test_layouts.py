@@ -228,3 +228,10 @@ def test_links_to_folders_are_data(tmp_path):
     built = build(root)
     assert built.keys == ["a/0", "a/1", "a/2"]
     assert right(built)
+
+
+def test_patterns_of_names_are_offered_as_paths(tmp_path):
+    both(tmp_path, "a/{n}.png", "b/{n}.png")
+    with pytest.raises(SegzooError, match=r"-O pair='a/\{name\}\.png:b/\{name\}\.png'"):
+        build(tmp_path, pair="{name}.png:{name}.png")
+    assert right(build(tmp_path, pair="a/{name}.png:b/{name}.png"))

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.data._utils import signal_handling
 
-from segzoo import SegzooError, fit, tensors
+from segzoo import SegzooError, fit, store, tensors
 
 TINY = {
     "model": "linknet", "data": "hk", "size": 32, "epochs": 3, "batch_size": 2, "workers": 0,
@@ -256,3 +256,28 @@ def test_sigterm_in_the_middle_of_writing_is_heard_afterwards(hk_root, tmp_path,
             train(hk_root, tmp_path / "b")
     fit(resume=tmp_path / "b", progress=False)
     assert_same_weights(tmp_path / "a", tmp_path / "b")
+
+
+def test_what_a_killed_writer_left_is_removed_and_no_other_s(tmp_path):
+    def left(pid, age, text="x"):
+        path = tmp_path / f"{store.TEMPORARY}{store._host()}-{pid}-{text}.png"
+        path.touch()
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
+        return path
+
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    dead = left(ended.pid, 2 * store.STALE_SECONDS)
+    kept = [
+        left(ended.pid, 0, "young"),
+        left(os.getpid(), 2 * store.STALE_SECONDS),
+        tmp_path / f"{store.TEMPORARY}otherhost-{ended.pid}-x.png",
+        tmp_path / ".writing-mine.png",
+    ]
+    for path in kept:
+        path.touch() if not path.exists() else None
+    store.remove_stale(tmp_path)
+    assert not dead.exists()
+    assert all(path.exists() for path in kept)
+    with store.atomic(tmp_path / "a.png") as temporary:
+        assert str(os.getpid()) in temporary.name

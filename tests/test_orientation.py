@@ -120,3 +120,16 @@ def test_a_mask_that_is_turned_alone_is_said(tmp_path, of_mask):
     data = built(tmp_path, exif="ignore")
     assert data.notices == ()
     assert np.array_equal(data[0].target.numpy(), STORED > 90)
+
+
+def test_pictures_behind_a_photograph_are_said_once(tmp_path):
+    root = pairs(tmp_path, 1, STORED)
+    for path in sorted((root / "images").iterdir()):
+        with Image.open(path) as picture:
+            one = picture.convert("RGB")
+        path.unlink()
+        one.save(path.with_suffix(".jpg"), format="MPO", save_all=True, append_images=[one])
+    (notice,) = built(root).notices
+    assert "4 pictures of 4 looked at hold others behind the photograph" in notice
+    found = [one for one in check(DataSource("folder", root=root)) if "MPO" in one.text]
+    assert [finding.grade for finding in found] == ["notice"]

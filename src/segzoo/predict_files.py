@@ -21,7 +21,7 @@ from segzoo.predict_record import Command, Record
 from segzoo.progress import NOTHING_SHOWN, Waiting
 from segzoo.ranks import asked_for
 from segzoo.scale import fitting
-from segzoo.store import atomic
+from segzoo.store import atomic, remove_stale
 from segzoo.weights import read_info, weights_file
 
 READERS = 2
@@ -76,6 +76,8 @@ def predict_files(
     def planned(folder: Path) -> tuple[list[Job], Record]:
         jobs, record = jobs_for(found, folder), Record(folder, ranks.rank)
         check_targets(jobs, written_kinds, record, command, overwrite)
+        for place in {job.file(kind).parent for job in jobs for kind in written_kinds}:
+            remove_stale(place)
         return jobs[ranks.rank :: ranks.count], record
 
     plan = None if out is None else planned(out)

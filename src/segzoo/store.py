@@ -1,11 +1,13 @@
 """Writing so that a reader never sees half a file: temporary name, fsync, rename."""
 
 import contextlib
+import hashlib
 import json
 import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ except ImportError:  # Windows
 
 LOCK = ".lock"
 TEMPORARY = ".writing-"
+STALE_SECONDS = 60
+"""Younger files are left: a process of another container may have the same number."""
 _HELD: set[Path] = set()  # by this process
 
 
@@ -30,7 +34,8 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=path.suffix)
+        prefix = f"{TEMPORARY}{_host()}-{os.getpid()}-"
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -49,6 +54,35 @@ def remove_temporary(folder: Path) -> None:
     for path in folder.glob(f"{TEMPORARY}*"):
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove what writers left in a folder that were killed, others may be writing there: what
+    processes of this machine began that are no more, a minute ago or longer.
+    """
+    if os.name != "posix":  # There a signal 0 is not for asking.
+        return
+    for path in folder.glob(f"{TEMPORARY}{_host()}-*-*"):
+        pid = path.name.removeprefix(f"{TEMPORARY}{_host()}-").partition("-")[0]
+        with contextlib.suppress(OSError):
+            old = time.time() - path.stat().st_mtime > STALE_SECONDS
+            if old and pid.isdecimal() and not _is_alive(int(pid)):
+                path.unlink()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # Another user's.
+        return True
+    return True
+
+
+def _host() -> str:
+    """Return this machine's name as few letters: a process number of another says nothing here."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 @contextlib.contextmanager

@@ -20,6 +20,10 @@ Name = Annotated[str, typer.Argument(help="data set, by name or `distribution/na
 Root = Annotated[str | None, typer.Option(help="folder of the data set")]
 Options = Annotated[list[str], typer.Option("-O", help="data option NAME=VALUE")]
 Stand = Annotated[bool, typer.Option("--sample", help="use the generated stand-in")]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(min=1, help="pixels of the largest picture that is read, by default 179 million"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 app = typer.Typer(help="Look at a data set: what is in it, what is wrong, what the network sees.")
@@ -31,11 +35,12 @@ def stats_command(
     root: Root = None,
     o: Options = [],  # noqa: B006
     sample: Stand = False,
+    max_pixels: MaxPixels = None,
     json: AsJson = False,
 ) -> None:
     """Count pictures, sizes, the classes' shares, mean and std of every split."""
     with working("starting") as shown:
-        source = _open(name, root, o, sample)
+        source = _open(name, root, o, sample, max_pixels)
         from segzoo.data.survey import survey
 
         stats = survey(source, shown)
@@ -70,6 +75,7 @@ def check_command(
     root: Root = None,
     o: Options = [],  # noqa: B006
     sample: Stand = False,
+    max_pixels: MaxPixels = None,
     size: Annotated[
         str | None, typer.Option(help="also look for classes lost at this size of a training")
     ] = None,
@@ -84,7 +90,7 @@ def check_command(
     """
     pixels = parse_size(size) if size else None
     with working("starting") as shown:
-        source = _open(name, root, o, sample)
+        source = _open(name, root, o, sample, max_pixels)
         from segzoo.data.checking import GROUPS, PROBLEM, SUSPICION, check
 
         found = list(check(source, size=pixels, shown=shown))
@@ -129,6 +135,7 @@ def preview_command(
     root: Root = None,
     o: Options = [],  # noqa: B006
     sample: Stand = False,
+    max_pixels: MaxPixels = None,
     split: Annotated[str, typer.Option(help="train, val or test")] = "train",
     size: Annotated[str, typer.Option(help="height x width that the network sees")] = "256",
     augment: Annotated[str, typer.Option(help="none, light or strong")] = "light",
@@ -140,19 +147,21 @@ def preview_command(
     if augment not in presets:
         hint = f"{nearest(augment, presets)}there is: {listed(presets)}"
         raise SegzooError(f"--augment {augment}: no such preset", hint)
-    pixels, source = parse_size(size), _open(name, root, o, sample)
+    pixels, source = parse_size(size), _open(name, root, o, sample, max_pixels)
     from segzoo.preview import draw_preview
 
     draw_preview(source, out, split=split, size=pixels, augment=augment, count=count, seed=seed)
     print(f"written: {out}", file=sys.stderr)
 
 
-def _open(name: str, root: str | None, o: list[str], sample: bool) -> Any:
+def _open(name: str, root: str | None, o: list[str], sample: bool, max_pixels: int | None) -> Any:
     options: dict[str, Any] = parse_pairs(o, "-O")
     root = root or options.pop("root", None)
     from segzoo.plugins import get_registry
 
     get_registry().get("datasets", name)  # A misspelt name is told before torch is imported.
+    from segzoo.data.decoding import allow_pixels
     from segzoo.data.opening import DataSource
 
+    allow_pixels(max_pixels)
     return DataSource(name, root=root, options=options, sample=sample)

@@ -60,6 +60,7 @@ def evaluate_command(
     overlap: Overlap = 0.5,
     refine: Refine = AUTO,
     batch_size: BatchSize = 8,
+    max_pixels: MaxPixels = None,
     device: Device = "auto",
     precision: Precision = "auto",
     json: AsJson = False,
@@ -76,8 +77,10 @@ def evaluate_command(
         batch_size=batch_size,
     )
     check_drawn(confusion_png)
+    from segzoo.data.decoding import allow_pixels
     from segzoo.evaluation import evaluate_weights
 
+    allow_pixels(max_pixels)
     options = parse_pairs(o, "-O")
     with contextlib.redirect_stdout(sys.stderr):  # what plugins print stays out of the JSON
         scores = evaluate_weights(

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segzoo.data.class_forms import parse_classes
-from segzoo.data.class_lines import ClassRow
+from segzoo.data.class_forms import commented_names, parse_classes
+from segzoo.data.class_lines import ClassRow, Line
 from segzoo.data.sample import name_fault
 from segzoo.errors import SegzooError
 from segzoo.specs import RGB
@@ -43,7 +43,7 @@ class ClassList:
     """The classes that are named: by their place, by ids, by colours. Empty where none are.
 
     `values` has the id of each name in masks, its place where the list says nothing else. `said`
-    is what was understood.
+    is what was understood, `doubt` what may have been meant otherwise.
     """
 
     names: tuple[str, ...] = ()
@@ -51,6 +51,7 @@ class ClassList:
     colours: tuple[RGB, ...] = ()
     said: str = ""
     file: Path | None = None
+    doubt: str = ""
 
     def __bool__(self) -> bool:
         return bool(self.names)
@@ -75,8 +76,21 @@ def find_classes(given: str | None, root: Path) -> ClassList:
     file = next((path for path in (Path(given), root / given) if _is_file(path)), None)
     if file is None:
         return _inline(given, root)
-    rows, form = parse_classes(_text(file), str(file))
-    return replace(_checked(rows, str(file), f"{file}, {form}"), file=file)
+    text = _text(file)
+    rows, form = parse_classes(text, str(file))
+    found = _checked(rows, str(file), f"{file}, {form}")
+    return replace(found, file=file, doubt=_comments(commented_names(text), file))
+
+
+def _comments(lines: list[Line], file: Path) -> str:
+    """Ask whether comments of one word are the names of classes."""
+    if not lines:
+        return ""
+    shown = ", ".join(f"`{text}` (line {number})" for number, text in lines[:3])
+    return (
+        f"{file}: left out as a comment: {shown}{', ...' if len(lines) > 3 else ''}; the name of a "
+        "class that begins with # is put in quotes"
+    )
 
 
 def known_class_files(root: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from segzoo.data.class_lines import (
     BY_MARKS,
     BY_SPACES,
     CUTS,
+    HEX,
     LISTED,
     Cell,
     ClassRow,
@@ -82,6 +83,20 @@ def parse_classes(text: str, where: str) -> tuple[list[ClassRow], str]:
         rows = [_labelmap_row(line, match, where) for line, match in matches if match]
         return rows, "lines `name:red,green,blue::`"
     return _of_table(lines, where) or _of_names(lines, where)
+
+
+def commented_names(text: str) -> list[Line]:
+    """Return the lines that are left out as comments and may be names: `#cat`, no title."""
+    if text.lstrip()[:1] in ("{", "["):
+        return []
+    every = [(n, line.strip()) for n, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
+    return [
+        (number, line)
+        for number, line in every
+        if re.fullmatch(r"#\w[\w-]*", line)
+        and not HEX.fullmatch(line)
+        and _plain(line[1:]) not in _HEADERS
+    ]
 
 
 def _lines(text: str, where: str) -> list[Line]:

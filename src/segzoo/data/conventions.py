@@ -65,9 +65,22 @@ def find_conventions(
         if header.orientation != 1 and mask is not None
     ]
     doubts = [_doubt(turned, len(some)), _turned_masks(some, headers)] if upright else []
+    doubts.append(_followed([image for image, _ in some], headers))
     if highest and deep_range is not None:
         doubts.append(_shallow(highest, deep_range))
     return Conventions(deep_range, said, "; ".join(filter(None, doubts)))
+
+
+def _followed(images: Sequence[Path], headers: Sequence[Header]) -> str:
+    """Say that files hold other pictures behind the first, such as previews or the other eye's."""
+    several = [image for image, of in zip(images, headers, strict=True) if of.followed]
+    if not several:
+        return ""
+    return (
+        f"{number_of(len(several), 'picture')} of {len(images)} looked at hold others behind the "
+        f"photograph (MPO: previews, depth, the other eye's), such as {several[0]}: the photograph "
+        "is read"
+    )
 
 
 def _turned_masks(some: Sequence[tuple[Path, Path | None]], headers: Sequence[Header]) -> str:

@@ -57,6 +57,12 @@ def most_pixels(given: int | None = None) -> int:
     return limit
 
 
+def allow_pixels(most: int | None) -> None:
+    """Set the limit for this process and those that it starts to read pictures; None leaves it."""
+    if most is not None:
+        os.environ[LIMIT_VARIABLE] = str(most)
+
+
 def check_pixels(width: int, height: int, what: object, limit: int | None = None) -> None:
     """Raise SegzooError for a picture of too many pixels, naming the flag and the variable."""
     most = most_pixels(limit)
@@ -64,9 +70,9 @@ def check_pixels(width: int, height: int, what: object, limit: int | None = None
         raise SegzooError(
             f"{what} is {width}x{height}, {width * height / 1e6:.3g} million pixels; up to "
             f"{most / 1e6:.3g} million are read",
-            f"if it is meant to be that large, `predict` takes it with --max-pixels "
-            f"{width * height}, every command with {LIMIT_VARIABLE}={width * height} in the "
-            "environment; it takes 3 bytes of memory a pixel, and more to predict",
+            "if it is meant to be that large, `predict`, `evaluate` and `data` take it with "
+            f"--max-pixels {width * height}, every command with {LIMIT_VARIABLE}={width * height} "
+            "in the environment; it takes 3 bytes of memory a pixel, and more to predict",
         )
 
 
@@ -174,6 +180,13 @@ def refuse_bands(picture: Any, name: object, file: BinaryIO | None = None) -> No
             raise _bands(name, page.bands, f"a TIFF of {page}", _TIFF_ALPHA)
         if page.planar == 2 and page.bands > 1 and max(page.bits) > 8:
             raise _bands(name, page.bands, f"a TIFF of {page}, stored one after the other", "")
+        pieces = picture.tag_v2.get(273) or picture.tag_v2.get(324) or ()
+        if page.planar == 2 and 0 < len(pieces) < page.bands:
+            raise SegzooError(
+                f"{name} is a TIFF of {page}, stored one after the other in one piece, which "
+                "would be read wrongly",
+                "write it anew with its bands together, such as with `tiffcp -p contig`",
+            )
         if page.numbers == 2 and max(page.bits) <= 8:
             raise SegzooError(
                 f"{name} is a TIFF of {page}: signed numbers",

@@ -201,6 +201,8 @@ def _way(low: float, from_: float, high: float) -> str:
         shown = "0,1"
     elif from_ >= 0:
         shown = range_text(usual_range(high))
+    elif low >= -1 and high <= 1:
+        shown = "-1,1"
     else:
         shown = f"{from_:g},{high:g}"
     return (

@@ -23,10 +23,13 @@ _MOST_EXIF = 1 << 16
 
 @dataclass(frozen=True)
 class Header:
-    """Whether a picture has more than 8 bits a band, and its EXIF orientation, 1 to 8."""
+    """Whether a picture has more than 8 bits a band, its EXIF orientation, 1 to 8, and whether
+    other pictures follow it in its file, as in a phone's MPO.
+    """
 
     deep: bool = False
     orientation: int = 1
+    followed: bool = False
 
 
 def read_header(path: Path) -> Header:
@@ -38,7 +41,7 @@ def read_header(path: Path) -> Header:
             if head.startswith(b"\x89PNG\r\n\x1a\n"):
                 return _png(file)
             if head.startswith(b"\xff\xd8"):
-                return Header(False, _of_exif(_jpeg_exif(file)))
+                return _jpeg(file)
             if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
                 return Header(False, _of_exif(_webp_exif(file)))
             if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
@@ -98,19 +101,22 @@ def _chunks(file: BinaryIO, start: int, order: str) -> Iterator[tuple[bytes, int
         yield name, length
 
 
-def _jpeg_exif(file: BinaryIO) -> bytes:
-    """Return the EXIF data of a JPEG, which begin with a TIFF's head; b"" where it has none."""
-    at = 2
+def _jpeg(file: BinaryIO) -> Header:
+    """Read the orientation in a JPEG's EXIF data, which begin with a TIFF's head, and whether it
+    has an index of several pictures (MPF).
+    """
+    at, orientation, followed = 2, 1, False
     for _ in range(MOST_PARTS):
         file.seek(at)
         head = file.read(10)
         if len(head) < 4 or head[0] != 0xFF or head[1] in (0xDA, 0xD9):
-            return b""
+            break
         length = int.from_bytes(head[2:4], "big")
-        if head[1] == 0xE1 and head[4:] == b"Exif\0\0":
-            return file.read(max(0, length - 8))
+        if head[1] == 0xE1 and head[4:] == b"Exif\0\0" and orientation == 1:
+            orientation = _of_exif(file.read(max(0, length - 8)))
+        followed |= head[1] == 0xE2 and head[4:8] == b"MPF\0"
         at += 2 + length
-    return b""
+    return Header(orientation=orientation, followed=followed)
 
 
 def _of_exif(data: bytes) -> int:

@@ -129,7 +129,7 @@ def find_labels(
     label_map = replace(
         label_map,
         faults=(*found.faults, *_faults(found, values, faults, label_map, named=bool(classes))),
-        doubts=(*label_map.doubts, *((unused,) if unused else ())),
+        doubts=(*label_map.doubts, *filter(None, (unused, classes.doubt))),
     )
     if options.palette is None and (usual := _usual(found, reading)):
         return replace(label_map, resolved={**label_map.resolved, "palette": encoded(usual)})

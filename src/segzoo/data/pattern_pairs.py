@@ -158,7 +158,22 @@ def _refuse_none(
         + (f", such as {taken[0][0]}" if taken else "")
         + "; none of them belong together",
         "a pattern is a file's name, or with / its path below the root; {name} is what an image "
-        "and its mask share, * anything",
+        f"and its mask share, * anything{_by_path(root, pattern, images, taken)}",
+    )
+
+
+def _by_path(
+    root: Path, pattern: PairPattern, images: dict[Key, str], taken: Sequence[tuple[str, object]]
+) -> str:
+    """Say how patterns of names would be of paths, where files lie in several folders."""
+    paths = [*images.values(), *(path for path, _ in taken)]
+    folders = list(dict.fromkeys(path.rpartition("/")[0] for path in paths))
+    if pattern.image.of_path or pattern.mask.of_path or len(folders) < 2:
+        return ""
+    of_images, of_masks = (f"{folder}/" if folder else "" for folder in (folders[0], folders[-1]))
+    return (
+        "; where folders tell images and masks apart, as paths: "
+        f"-O pair='{of_images}{pattern.image.text}:{of_masks}{pattern.mask.text}'"
     )
 
 
