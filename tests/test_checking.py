@@ -61,7 +61,7 @@ def test_exceptions_are_told_apart_from_passes(install):
 def test_check_takes_options_for_the_parts():
     (entry,) = find_parts("segzoo/ce")
     wrong = list(check_part(entry, {"label_smoothing": "2"}))
-    assert any("takes float >= 0 and <= 1" in outcome.text for outcome in wrong)
+    assert any("takes a number from 0 to 1" in outcome.text for outcome in wrong)
 
 
 def test_what_cannot_be_checked_is_said(install):

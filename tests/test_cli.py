@@ -135,7 +135,7 @@ ERRORS = {
     ),
     "wrong root": (
         ["train", "--model", "unet", "--data", "hk", "--root", "{tmp}/gone"],
-        ["is not there"],
+        ["no such folder"],
     ),
     "no data": (
         ["train", "--model", "unet"],
@@ -153,10 +153,13 @@ ERRORS = {
     ),
     "unknown option": (["train", "--model", "unet", "-o", "wdth=3"], ["no option `wdth`", "width"]),
     "malformed option": (["train", "-o", "width"], ["-o width", "NAME=VALUE"]),
-    "bad number": (["train", "--epochs", "many"], ["`epochs` takes int >= 1, not 'many'"]),
+    "bad number": (
+        ["train", "--epochs", "many"],
+        ["--epochs takes a whole number of at", "'many'"],
+    ),
     "weights": (["inspect", "{tmp}/none.safetensors"], ["none.safetensors: no such file"]),
-    "no run": (["compare", "{tmp}"], ["is no finished run", "--resume"]),
-    "resume": (["train", "--resume", "{tmp}"], ["is no run folder"]),
+    "no run": (["compare", "{tmp}"], ["is not a finished run", "--resume"]),
+    "resume": (["train", "--resume", "{tmp}"], ["is not a run folder"]),
     "resume other": (["train", "--resume", "{tmp}", "--recipe", "tutorial"], ["own settings"]),
 }
 
@@ -212,3 +215,10 @@ def test_the_version_is_told_whatever_state_plugins_are_in(install):
     expected = f"segzoo {segzoo.__version__}\n"
     assert run_here("--version").stdout == expected
     assert CliRunner().invoke(make_app(), ["--version"]).output == expected
+
+
+def test_arguments_are_called_in_capitals_in_usage_and_errors():
+    told = run_here("predict").stderr
+    assert "predict [OPTIONS] WEIGHTS PICTURES...\n" in told
+    assert "Missing argument 'WEIGHTS'" in told
+    assert "check [OPTIONS] NAME\n" in run_here("data", "check", "--size", "x").stderr

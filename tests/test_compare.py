@@ -295,6 +295,6 @@ def test_a_run_that_is_not_there_is_not_to_be_resumed(tmp_path):
     (tmp_path / "first" / "summary.json").write_text("{}")
     weights = tmp_path / "first" / "best.safetensors"
     weights.touch()
-    for given, state in ((tmp_path / "frist", "not there"), (weights, "a file")):
-        with pytest.raises(SegzooError, match=f"is {state}\n.*near it: .*first$"):
+    for given, state in ((tmp_path / "frist", ": no such folder"), (weights, " is a file")):
+        with pytest.raises(SegzooError, match=f"{state}\n.*near it: .*first$"):
             read_summary(given)

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -13,9 +14,10 @@ import torch
 from helpers import run_here
 from PIL import Image, ImageEnhance
 
+from segzoo.cli.data import _print_findings
 from segzoo.config import RunConfig
 from segzoo.data.alike import fingerprint
-from segzoo.data.checking import check
+from segzoo.data.checking import Finding, check
 from segzoo.data.opening import DataSource
 from segzoo.data.sample import Sample
 from segzoo.data.standin import shapes
@@ -239,7 +241,7 @@ def test_the_preview_shows_every_picture_and_its_changes(split_root, tmp_path):
         draw_preview(source(split_root), out, split="test")
 
 
-def test_the_commands_print_and_exit_by_what_they_find(split_root, tmp_path):
+def test_the_commands_print_and_exit_by_what_they_find(split_root, tmp_path, monkeypatch):
     root = ("--root", str(split_root))
     stats = run_here("data", "stats", "folder", *root)
     assert "class_1" in stats.stdout and "80x96 to 80x96" in stats.stdout
@@ -250,11 +252,41 @@ def test_the_commands_print_and_exit_by_what_they_find(split_root, tmp_path):
     shutil.copy(split_root / "masks/train/3.png", split_root / "masks/val/again.png")
     found = run_here("data", "check", "folder", *root)
     assert found.returncode == 1
+    assert "problem: leak\n  train 3: looks the same as `again` of `val`\n" in found.stdout
     assert "1 leak" in found.stdout
     out = str(tmp_path / "sheet.png")
     assert run_here("data", "preview", "folder", *root, "-o", out, "--size", "40").returncode == 0
+    monkeypatch.chdir(tmp_path)
+    made = [run_here("data", "preview", "folder", *root) for _ in range(2)]
+    assert [each.stderr.splitlines()[-1] for each in made] == [
+        "written: runs/preview.png", "written: runs/preview-2.png",
+    ]  # fmt: skip
     wrong = run_here("data", "preview", "folder", *root, "-o", out, "--augment", "stronk")
     assert "did you mean `strong`" in wrong.stderr
+
+
+@pytest.mark.parametrize("columns", ["80", ""])
+def test_findings_are_a_list_by_kind_with_each_hint_once(monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    how = {"kind": "mislabelled", "split": "train", "hint": "name every class " * 9}
+    found = [Finding(grade="problem", key=key, text="long words " * 12, **how) for key in "ab"]
+    notice = Finding(grade="notice", kind="notice", split="", key="", text="said")
+    _print_findings([notice, *found])
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= int(columns or 200)
+    assert shown.startswith("problem: mislabelled\n  train a: long words long")
+    assert " ".join(shown.split()).count(" ".join(how["hint"].split())) == 1
+    assert lines[-4:] == ["notice", "  said", "", "1 notice, 2 mislabelled"]
+
+
+def test_a_root_that_is_none_is_refused_before_torch_is_imported(tmp_path):
+    for words in (("data", "check", "folder"), ("train", "--model", "unet", "--data", "folder")):
+        code = "import sys; sys.modules['torch'] = None; from segzoo.cli import main; main()"
+        command = [sys.executable, "-c", code, *words, "--root", str(tmp_path / "none")]
+        told = subprocess.run(command, capture_output=True, text=True)
+        assert told.returncode == 2
+        assert "none: no such folder" in told.stderr
 
 
 def refuse_names(root):

@@ -87,7 +87,7 @@ def test_floats_need_a_stated_range(tmp_path):
 def test_floats_that_are_bytes_and_values_that_are_none(tmp_path):
     path = write_tiff(tmp_path / "a.tif", GREY.astype(np.float32))
     assert np.array_equal(read_image(path)[0].numpy(), GREY)
-    for value, what in ((np.nan, "no numbers"), (np.inf, "no numbers"), (0.5, "holds floats")):
+    for value, what in ((np.nan, "not numbers"), (np.inf, "not numbers"), (0.5, "holds floats")):
         values = GREY.astype(np.float32)
         values[1, 1] = value
         with pytest.raises(SegzooError, match=rf"a\.tif .*{what}"):

@@ -319,12 +319,12 @@ def test_different_sizes_name_both_files(tmp_path):
 def test_a_missing_empty_or_unknown_root_is_explained(tmp_path):
     with pytest.raises(SegzooError, match="needs --root DIR"):
         build(None)
-    with pytest.raises(SegzooError, match="is not there"):
+    with pytest.raises(SegzooError, match="no such folder"):
         build(tmp_path / "gone")
     (tmp_path / "pictures").mkdir()
     meant = {"picturs": "did you mean `pictures`", "picturs/train": "did you mean `pictures`"}
     for gone, hint in (meant | {"x": "the folders in .*: pictures"}).items():
-        with pytest.raises(SegzooError, match=f"is not there\n{hint}"):
+        with pytest.raises(SegzooError, match=f"no such folder\n{hint}"):
             build(tmp_path / gone)
     (tmp_path / "pictures").rmdir()
     with pytest.raises(SegzooError, match="it is empty.*\n.*images/ \\+ masks/"):

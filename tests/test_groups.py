@@ -7,11 +7,13 @@ import pytest
 from helpers import run_here
 from PIL import Image
 
+from segzoo import fit
 from segzoo.builtin import FolderOptions
 from segzoo.data.checking import check
 from segzoo.data.folder import build_folder
 from segzoo.data.opening import DataSource
 from segzoo.data.splits import carve, explaining_pattern, find_groups
+from segzoo.data.survey import survey
 from segzoo.errors import SegzooError
 
 FILMS = [f"film{film}_{frame:03d}" for film in range(10) for frame in range(13)]
@@ -118,9 +120,28 @@ def test_folder_carves_groups_and_says_so(films, caplog):
     caplog.clear()
     with caplog.at_level(logging.INFO, "segzoo"):
         build(films, "train")
-    assert "keep those together with -O group=PATTERN" in caplog.text
+    assert "val: 3 of 15 pictures carved out of train (seed 0)\n" in caplog.text
     with pytest.raises(SegzooError, match="15 of 15 pictures do not fit it"):
         build(films, "train", group="{group}-*")
+
+
+def test_groups_are_spoken_of_where_val_is_carved_for_a_training(films, tmp_path, caplog):
+    def said(act, **options):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "segzoo"):
+            act(DataSource("folder", root=films, options=options), options)
+        return caplog.text.count("-O group=PATTERN")
+
+    def trains(_, options):
+        how = {"model": "linknet", "model_options": {"width": 4}, "size": 32, "epochs": 1}
+        out = tmp_path / str(len(options))
+        fit(data="folder", root=films, data_options=options, out=out, progress=False, **how)
+
+    assert said(trains) == 1
+    assert said(trains, group="{group}_*") == 0
+    assert said(lambda source, _: source.splits(("train", "val"))) == 0
+    assert said(lambda source, _: survey(source)) == 0
+    assert said(lambda source, _: list(check(source)), val=0.0) == 0
 
 
 def test_data_check_lists_films_as_groups_and_offers_the_pattern(films):

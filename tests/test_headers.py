@@ -39,7 +39,7 @@ HOSTILE = {
     "longer than the file": (b"", "a header of"),
     "no json": (b"{", "Expecting"),
     "no text": (b"\xff\xfe", "codec"),
-    "a list": ([], "is no object"),
+    "a list": ([], "is not an object"),
     "deep": (b'{"a":' + b"[" * 10_000 + b"]" * 10_000 + b"}", "nested deeper"),
     "huge shape": ({"a": tensor(shape=(2**40, 2**40))}, "bytes for F32"),
     "overflowing shape": ({"a": tensor(shape=(2**63, 2**63), at=(0, 0))}, "has the shape"),
@@ -54,7 +54,7 @@ HOSTILE = {
     "not described": ({"a": {"dtype": "F32"}}, "is not described"),
     "metadata are no texts": ({"__metadata__": {"a": 1}, "a": tensor()}, "are not texts"),
     "a name twice": (b'{"a": 1, "a": 2}', "comes twice"),
-    "not a number": (b'{"a": NaN}', "NaN is no number"),
+    "not a number": (b'{"a": NaN}', "NaN is not a number"),
     "many dimensions": ({"a": tensor(shape=(1,) * 99 + (2,))}, "has the shape"),
 }
 

@@ -87,11 +87,11 @@ def test_an_array_of_bools_is_black_and_white(tmp_path):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (IDS + 0.5, r"a\.npy: .* values 0.5, 1.5, 2.5, which are no class ids"),
-        (np.array([[{}, None]]), r"1 x 2, object, is no mask"),
-        (np.stack([IDS] * 3), r"3 x 6 x 8, uint8, is no mask\n.*argmax"),
-        (IDS.astype(complex), "complex128, is no mask"),
-        (np.zeros((0, 4), int), "0 x 4, int64, is no mask"),
+        (IDS + 0.5, r"a\.npy: .* values 0.5, 1.5, 2.5, which are not class ids"),
+        (np.array([[{}, None]]), r"1 x 2, object, is not a mask"),
+        (np.stack([IDS] * 3), r"3 x 6 x 8, uint8, is not a mask\n.*argmax"),
+        (IDS.astype(complex), "complex128, is not a mask"),
+        (np.zeros((0, 4), int), "0 x 4, int64, is not a mask"),
         (IDS.ravel(), "an array of 48, uint8"),
         (IDS.astype("i8") + 2**40, "no class ids"),
     ],

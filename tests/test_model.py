@@ -79,7 +79,8 @@ def test_options_come_typed_or_as_strings():
     network = create_model("unet", options={"width": "4"}).network
     assert network.get_parameter("head.weight").shape[1] == 4
     with pytest.raises(
-        SegzooError, match="model `segzoo-unet/unet`: option `width` takes int >= 1"
+        SegzooError,
+        match="model `segzoo-unet/unet`: option `width` takes a whole number of at least 1",
     ):
         create_model("unet", options={"width": 0})
     with pytest.raises(SegzooError, match="up=unpool needs"):

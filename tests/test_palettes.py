@@ -272,7 +272,7 @@ def test_other_masks_are_held_against_the_palette_of_the_training(tmp_path):
     with pytest.raises(SegzooError, match=r"-O palette=index takes indices"):
         build(unlike, **stored)
     read(unlike, palette="index")
-    with pytest.raises(SegzooError, match="-O palette=0-red: .* is no index with a colour"):
+    with pytest.raises(SegzooError, match="-O palette=0-red: .* is not an index with a colour"):
         build(other, palette="0-red")
 
 
@@ -357,9 +357,9 @@ def wide(number):
 @pytest.mark.parametrize("way", PROGRAMS)
 def test_indices_that_a_program_numbered_are_no_ids(tmp_path, way):
     root = write(tmp_path, [programs(wide(k), PROGRAMS[way]) for k in range(6)])
-    with pytest.raises(SegzooError, match=r"\.png shows .*are no class ids\n.*`0 0 0 name`"):
+    with pytest.raises(SegzooError, match=r"\.png shows .*are not class ids\n.*`0 0 0 name`"):
         build(root)
-    with pytest.raises(SegzooError, match="are no class ids"):
+    with pytest.raises(SegzooError, match="are not class ids"):
         build(root, classes="ground,disc,box")
     (root / "classes.txt").write_text(LIST)
     read(root, wide, classes="classes.txt")

@@ -112,15 +112,15 @@ def test_what_is_no_picture_is_refused_with_what_to_give(segmenter, picture, tmp
         (("a.jpg",), "tuple is not one picture\n`predict_batch`"),
         ((p for p in [picture]), "generator is not one picture\n`predict_batch`"),
         ({"image": picture}, "dict is not one picture"),
-        (None, "NoneType is no picture\ngive a path"),
-        (3, "int is no picture\ngive a path"),
+        (None, "^None is not a picture\ngive a path"),
+        (3, "int is not a picture\ngive a path"),
     ):
         with pytest.raises(SegzooError, match=told):
             segmenter.predict(given)
     for given in ("a.jpg", tmp_path, content, picture, pixels, pixels[..., 0], io.BytesIO(content)):
-        with pytest.raises(SegzooError, match="is no list of pictures\ngive several"):
+        with pytest.raises(SegzooError, match="is not a list of pictures\ngive several"):
             segmenter.predict_batch(given)
-    with pytest.raises(SegzooError, match="int is no list of pictures"):
+    with pytest.raises(SegzooError, match="int is not a list of pictures"):
         segmenter.predict_batch(3)
 
 

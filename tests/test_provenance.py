@@ -6,6 +6,7 @@ import shlex
 import pytest
 from helpers import run_here
 
+from segzoo.cli.inspecting import print_description
 from segzoo.cli.training import parse_pairs
 from segzoo.config import RunConfig, config_toml, make_config, with_typed_options
 from segzoo.model import create_model
@@ -232,3 +233,13 @@ def test_many_classes_and_wide_names_stay_in_their_lines(tmp_path):
 
     assert max(cell_len(line) for line in shown.splitlines()[1:]) <= 80
     assert "(150 in all)" in shown
+
+
+@pytest.mark.parametrize("encoder", [None, "resnet18"])
+def test_inspect_leaves_out_what_an_encoder_would_have(capsys, encoder):
+    info = described(training_record(config_of(**TRAININGS["much changed"], **HERE))).as_dict()
+    options = {"encoder": encoder, "encoder_weights": "imagenet", "width": 8}
+    print_description("a", info | {"model": info["model"] | {"options": options}})
+    shown = capsys.readouterr().out.partition("changed")[0]
+    assert "width=8" in shown
+    assert [name in shown for name in ("encoder_weights", "encoder lr")] == [bool(encoder)] * 2

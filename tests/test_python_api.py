@@ -137,7 +137,7 @@ def test_a_setting_that_is_given_reaches_the_training(tmp_path):
         ({"model": torch.nn.Conv2d(3, 2, 1)}, "the name of a registered model, not a module"),
         ({"options": TINY}, "model_options are those of the model"),
         ({"model_options": {"widht": 4}}, "did you mean `width`"),
-        ({"epochs": "many"}, "`epochs` takes int"),
+        ({"epochs": "many"}, "--epochs takes a whole number"),
         ({"root": tmp_path / "gone", "data": "hk"}, "gone"),
     ):
         settings: dict[str, Any] = {"model": "unet", "out": tmp_path / "run", **given}
@@ -177,7 +177,7 @@ def test_weights_are_a_file_or_the_folder_of_a_run(run_folder, picture, tmp_path
         (run_folder / "last", "a folder without best.safetensors\ngive one of those .*run/best"),
         ("https://a.org/b.safetensors", "a URL, which is not downloaded"),
         ("unet", "the name of a model, which has no weights yet\ntrain it with"),
-        (None, "a path is needed, not NoneType"),
+        (None, "a path is needed, not None"),
         (result, "a path is needed, not R\n.*`.weights`"),
         (str(tmp_path / ("n" * 300)), "File name too long"),
     ):

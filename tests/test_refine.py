@@ -146,9 +146,9 @@ def test_wrong_calls_say_what_would_work():
         refine(pixels, truth, "guide")
     with pytest.raises(SegzooError, match=r"an alpha \(90, 89\) does not fit"):
         refine(pixels, truth[:, 1:], "guided")
-    with pytest.raises(SegzooError, match="float64 array .* is no picture"):
+    with pytest.raises(SegzooError, match="float64 array .* is not a picture"):
         refine(pixels / 255, truth, "guided")
-    with pytest.raises(SegzooError, match="is no picture"):
+    with pytest.raises(SegzooError, match="is not a picture"):
         refine(pixels[..., :2], truth, "guided")
 
 

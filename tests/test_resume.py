@@ -297,7 +297,7 @@ def test_resume_refuses_what_it_cannot_continue(hk_root, tmp_path):
     train(hk_root, tmp_path / "a", epochs=1)
     with pytest.raises(SegzooError, match="already been trained for 1 epochs\n.*--epochs"):
         fit(resume=tmp_path / "a", progress=False)
-    with pytest.raises(SegzooError, match="is no run folder"):
+    with pytest.raises(SegzooError, match="is not a run folder"):
         fit(resume=tmp_path, progress=False)
     (tmp_path / "a" / "config.toml").write_text("")
     with pytest.raises(SegzooError, match=r"config.toml does not say what was trained"):

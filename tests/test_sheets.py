@@ -10,7 +10,7 @@ from PIL import Image
 import segzoo
 from segzoo import lettering
 from segzoo.data.batches import Batches
-from segzoo.data.sample import DataInfo, voc_palette
+from segzoo.data.sample import DataInfo, shown_palette, voc_palette
 from segzoo.data.variety import different, spread, thumbnail, varied
 from segzoo.lettering import drawable, font_of, shortened
 from segzoo.report import PANELS, draw_curves
@@ -162,7 +162,7 @@ def test_the_legend_has_every_class_or_of_many_those_shown():
 )
 def test_ids_that_are_no_class_are_grey(target, count, grey):
     pixels = np.asarray(coloured(target, info_of(count)))[0]
-    palette = voc_palette(count)
+    palette = shown_palette(voc_palette(count))
     for place, label in enumerate(target[0].tolist()):
         expected = UNLABELLED if place in grey else palette[label]
         assert tuple(pixels[place]) == expected
@@ -265,3 +265,11 @@ def test_predictions_show_the_worst_the_median_and_the_best(tmp_path, monkeypatc
     assert sorted(values[:3], reverse=bool(data)) == values[:3]
     assert [entry.name for entry in shown["legend"]][-1].startswith("wrong")
     assert (tmp_path / "run" / "curves.png").is_file()
+
+
+def test_two_classes_without_colours_of_their_own_are_drawn_brightly():
+    assert max(shown_palette(voc_palette(2))[1]) == 255
+    for palette in (voc_palette(3), ((0, 0, 0), (0, 128, 0))):
+        assert shown_palette(palette) == palette
+    legend = legend_of(info_of(2), [torch.tensor([[0, 1]])])
+    assert legend[1].colour == shown_palette(voc_palette(2))[1]

@@ -82,7 +82,7 @@ def test_other_errors_and_later_ones_are_not_taken_for_it(spawned):
 
 def test_a_script_that_is_no_file_is_told_before_any_process_starts(spawned, monkeypatch):
     monkeypatch.setattr(sys.modules["__main__"], "__file__", "<stdin>")
-    with pytest.raises(SegzooError, match="<stdin> is no file"):
+    with pytest.raises(SegzooError, match="<stdin> is not a file"):
         next(first_then_rest([1], 2))
     monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "fork")
     assert list(first_then_rest([1], 2)) == [1]

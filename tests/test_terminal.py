@@ -12,7 +12,7 @@ from helpers import run_here
 from rich.console import Console
 
 from segzoo.cli import console as printing
-from segzoo.cli import zoo
+from segzoo.cli import tables, zoo
 from segzoo.train.progress import Screen
 
 WIDTHS = (80, 60)
@@ -42,6 +42,7 @@ def fake_run(**changes: Any) -> Any:
         info=SimpleNamespace(identity="segzoo/folder", classes=("a", "b"), target="labels"),
         parameters=12_952_614, device="cpu", precision="fp32", folder="runs/linknet-folder-2",
         train=batches, evals={"val": batches, "test": batches}, epoch=7, best_epoch=7,
+        monitor="mean_iou",
         history=[{"seconds": 4000.0, "images_per_second": 12.3}], images_done=61728, **changes,
     )  # fmt: skip
 
@@ -60,7 +61,8 @@ def screen_text(monkeypatch: pytest.MonkeyPatch, width: int, stream: io.StringIO
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_line_of_a_training_breaks_a_number(monkeypatch, width):
     plain = screen_text(monkeypatch, width, io.StringIO())
-    assert len(plain.splitlines()) == 3  # a line an epoch in a log file
+    assert len(plain.splitlines()) == 4  # a line an epoch in a log file
+    assert plain.count("an epoch with * is the best so far by mean_iou: its weights are kept") == 1
     assert "epoch   7/100  train loss 0.3142 acc 0.9877" in plain
     shown = screen_text(monkeypatch, width, Terminal())
     assert max(map(len, shown.splitlines())) <= width
@@ -128,8 +130,22 @@ def test_notices_and_errors_are_broken_between_words(monkeypatch, width):
 
 def test_in_a_pipe_the_list_has_a_line_a_part(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
-    (line,) = (x for x in run_here("list").stdout.splitlines() if "segzoo-unet/unet" in x)
-    assert line.split()[:2] == ["model", "unet"]
+    listing = run_here("list").stdout
+    (line,) = (x for x in listing.splitlines() if "segzoo-unet/unet" in x)
+    assert line.split()[:3] == ["model", "unet", "segzoo-unet/unet"]
+    assert not any(x.endswith(" ") for x in listing.splitlines())
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run_here("list").stdout == listing
+
+
+def test_in_a_pipe_tables_heed_columns_and_end_without_spaces(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = [[f"run-{n}", *["0.1234 (0.123-0.456)"] * 5] for n in range(3)]
+    tables.print_pieces(["run", *"abcde"], rows)
+    printing.print_table(("name", "what it is"), [("unet", "word " * 40), ("fcn", "short")])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any(line.endswith(" ") for line in lines)
 
 
 def test_a_slow_command_says_on_a_terminal_that_it_is_at_work(monkeypatch):

@@ -148,7 +148,7 @@ def _compare(
             if number is None or number >= len(world.grey):
                 if "left out of" in notices:  # Another folder was understood, and this one not.
                     return ""
-                return f"`{sample.key}` is no picture of it"
+                return f"`{sample.key}` is not a picture of it"
             if number in seen:
                 return f"`{sample.key}` is read twice"
             seen[number] = split

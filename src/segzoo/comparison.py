@@ -72,24 +72,24 @@ def read_summary(folder: Path) -> dict[str, Any]:
         around = [folder.parent / "summary.json", *folder.parent.glob("*/summary.json")]
         runs = listed((str(each.parent) for each in around if each.is_file()), 8)
         raise SegzooError(
-            f"{folder} is {'a file' if folder.exists() else 'not there'}",
+            f"{folder}{' is a file' if folder.exists() else ': no such folder'}",
             f"give the folders of finished runs; those near it: {runs}",
         )
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SegzooError(
-            f"{folder} is no finished run: it has no summary.json",
+            f"{folder} is not a finished run: it has no summary.json",
             f"finish it with `segzoo train --resume {folder}`",
         ) from None
     except (OSError, ValueError) as error:
         raise SegzooError(f"{path} cannot be read: {error}") from error
     needed = ("model", "data", "scores", "best_epoch", "epochs")
     if not isinstance(summary, dict) or (missing := [n for n in needed if n not in summary]):
-        what = f"it has no {missing[0]}" if isinstance(summary, dict) else "it is no object"
-        raise SegzooError(f"{path} is no summary of a run: {what}")
+        what = f"it has no {missing[0]}" if isinstance(summary, dict) else "it is not an object"
+        raise SegzooError(f"{path} is not the summary of a run: {what}")
     if not _are_scores(summary["scores"]):
-        raise SegzooError(f"{path} is no summary of a run: its scores are no numbers by split")
+        raise SegzooError(f"{path} is not the summary of a run: its scores are not numbers")
     return summary
 
 

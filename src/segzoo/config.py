@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segzoo.errors import SegzooError, listed, nearest
-from segzoo.options import convert, make_options, option, option_infos
+from segzoo.options import called, convert, make_options, option, option_infos
 from segzoo.plugins import get_registry
 
 Size = tuple[int, int]
@@ -194,7 +194,7 @@ def make_config(
     for source, origin in (
         (of_recipe, f"recipe `{recipe}`"),
         (from_file, f"config {file}"),
-        (flags, "the run"),
+        (flags, ""),
     ):
         for key, value in _typed(source, origin).items():
             if key in ("model_options", "data_options"):
@@ -323,7 +323,7 @@ def _typed(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
     for key, value in values.items():
         if key not in infos:
             raise SegzooError(
-                f"{origin} has no setting `{key}`",
+                f"{origin or 'segzoo train'} has no setting `{key}`",
                 nearest(key, infos) or f"there is: {listed(infos)}",
             )
         hint = infos[key].type
@@ -333,11 +333,11 @@ def _typed(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
         elif typing.get_origin(hint) is tuple:
             parts = value.split(",") if isinstance(value, str) else value
             if not isinstance(parts, list | tuple) or not all(isinstance(p, str) for p in parts):
-                raise SegzooError(f"{origin}: `{key}` is a list of names, not {value!r}")
+                raise SegzooError(f"{called(key, origin)} takes a list of names, not {value!r}")
             typed[key] = tuple(part.strip() for part in parts)
         elif typing.get_origin(hint) is dict:
             if not isinstance(value, Mapping):
-                raise SegzooError(f"{origin}: `{key}` must be a table of options, not {value!r}")
+                raise SegzooError(f"{called(key, origin)} takes a table of options, not {value!r}")
             typed[key] = dict(value)
         else:
             typed[key] = convert(

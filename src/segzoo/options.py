@@ -20,6 +20,7 @@ from typing import Any, Literal, Union
 from segzoo.errors import SegzooError, listed, nearest
 
 SCALARS = (bool, int, float, str)
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 def option(
@@ -71,6 +72,20 @@ class OptionInfo:
         if self.maximum is not None:
             words += f"{' and' if self.minimum is not None else ''} <= {self.maximum:g}"
         return f"{words} or none" if optional else words
+
+    @property
+    def wanted(self) -> str:
+        """What the field takes, as a sentence has it: ``a whole number of at least 1``."""
+        base, optional = _split_optional(self.type)
+        words = f"one of {', '.join(map(str, self.choices))}" if self.choices else _WORDS[base]
+        low, high = self.minimum, self.maximum
+        if low is not None and high is not None:
+            words += f" from {low:g} to {high:g}"
+        elif low is not None:
+            words += f" of at least {low:g}"
+        elif high is not None:
+            words += f" of at most {high:g}"
+        return f"{words}, or none" if optional else words
 
 
 def option_infos(options: type | None) -> list[OptionInfo]:
@@ -149,7 +164,7 @@ def convert(value: Any, info: OptionInfo, owner: str) -> Any:
         # By comparing: what comes out of a file may be a list, which no dict can be asked for.
         value = next((new for old, new in info.older.items() if old == value), value)
     fault = SegzooError(
-        f"{owner}: option `{info.name}` takes {info.takes}, not {value!r:.200}",
+        f"{called(info.name, owner)} takes {info.wanted}, not {value!r:.200}",
         nearest(str(value), map(str, info.choices)) or f"`{info.name}`: {info.help}",
     )
     if optional and (value is None or (isinstance(value, str) and value.lower() == "none")):
@@ -170,6 +185,11 @@ def convert(value: Any, info: OptionInfo, owner: str) -> Any:
     if too_small or too_large:
         raise fault
     return result
+
+
+def called(name: str, owner: str) -> str:
+    """Name an option as it was given; one that nothing owns is a flag."""
+    return f"{owner}: option `{name}`" if owner else f"--{name.replace('_', '-')}"
 
 
 def _scalar(value: Any, base: type) -> Any:

@@ -73,7 +73,7 @@ def pixels_of_each(images: Iterable[Any], how: Reading = PLAIN) -> list[Tensor]:
         return [as_pixels(image, how) for image in images]
     if not isinstance(images, Iterable) or is_array or _is_single(images):
         raise SegzooError(
-            f"{_described(images)} is no list of pictures",
+            f"{_described(images)} is not a list of pictures",
             "give several, as in [first, second]; for one there is `predict`",
         )
     return [as_pixels(image, how) for image in images]
@@ -137,7 +137,7 @@ def _no_picture(image: Any) -> SegzooError:
             f"{_described(image)} is not one picture",
             "`predict_batch` takes several; numbers go into an array, np.array(rows, np.uint8)",
         )
-    return SegzooError(f"{_described(image)} is no picture", TAKEN)
+    return SegzooError(f"{_described(image)} is not a picture", TAKEN)
 
 
 def _described(image: Any) -> str:
@@ -146,4 +146,4 @@ def _described(image: Any) -> str:
         return f"{kind} {tuple(image.shape)}"
     if isinstance(image, (str, os.PathLike)):
         return f"`{str(image)[:200]}`"
-    return type(image).__name__
+    return "None" if image is None else f"an object of type {type(image).__name__}"

@@ -66,7 +66,7 @@ class Manager(pluggy.PluginManager):
                 if all(implementation.optionalhook for implementation in hook.get_hookimpls()):
                     continue
                 meant = nearest(hook.name, HOOKS).strip() or f"hooks are {listed(HOOKS)}"
-                raise PluginError(f"{hook.name} is no hook: {meant}")
+                raise PluginError(f"{hook.name} is not a hook: {meant}")
 
     def load(self, entry_points: Iterable[EntryPoint]) -> None:
         """Load each entry point through all phases, in the order of their identities."""

@@ -84,13 +84,14 @@ def check_targets(
     by_reason: dict[str, list[Path]] = {}
     for why, path in found:
         by_reason.setdefault(why, []).append(path)
-    reasons = [f"{len(paths)} {why} ({shown(paths)})" for why, paths in by_reason.items()]
+    reasons = [f"{why}: {shown(paths)}" for why, paths in by_reason.items()]
     files = "1 file" if len(found) == 1 else f"{len(found)} files"
     hint = "choose another --out"
     if not by_reason.keys() & NEVER:
         hint += ", or replace what is there with --overwrite"
     raise SegzooError(
-        f"{record.folder} has {files} in the way: {'; '.join(reasons)}. Nothing was written", hint
+        f"nothing was written: {files} in {record.folder} would be replaced ({'; '.join(reasons)})",
+        hint,
     )
 
 

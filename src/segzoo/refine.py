@@ -58,12 +58,12 @@ def refine(pixels: NDArray[np.generic], alpha: NDArray[np.generic], how: str) ->
 def matched(pixels: NDArray[np.generic], alpha: NDArray[np.generic]) -> tuple[Pixels, Alpha]:
     """Return (uint8 H x W x 3, float32 H x W in 0..1): grey repeated, a fourth channel dropped.
 
-    Raises SegzooError where one is no picture or their sizes differ.
+    Raises SegzooError where one is not a picture or their sizes differ.
     """
     pixels_HWC = pixels[..., None] if pixels.ndim == 2 else pixels
     if pixels_HWC.ndim != 3 or pixels_HWC.dtype != np.uint8 or pixels_HWC.shape[2] not in (1, 3, 4):
         raise SegzooError(
-            f"a {pixels.dtype} array {pixels.shape} is no picture", "give uint8 H x W x 3"
+            f"a {pixels.dtype} array {pixels.shape} is not a picture", "give uint8 H x W x 3"
         )
     if alpha.shape != pixels_HWC.shape[:2] or not alpha.size:
         raise SegzooError(

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from segzoo.data.sample import DataInfo
+from segzoo.data.sample import DataInfo, shown_palette
 from segzoo.lettering import drawable, font_of, pillow_font, shortened
 from segzoo.specs import RGB
 from segzoo.store import atomic
@@ -45,7 +45,7 @@ def colours(info: DataInfo) -> np.ndarray:
     Ids that are no class, as that of pixels that are not labelled, are light grey.
     """
     table = np.full((max(256, len(info.palette) + 1), 3), UNLABELLED, dtype=np.uint8)
-    table[: len(info.palette)] = info.palette
+    table[: len(info.palette)] = shown_palette(info.palette)
     return table
 
 

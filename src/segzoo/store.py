@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -93,6 +94,25 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise SegzooError(f"cannot write {path}: {reason}", "choose another place") from error
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Give a file that was not there, ``a.png``, ``a-2.png``, ...: empty, gone after an error."""
+    file = path
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(2):
+            try:
+                file.touch(exist_ok=False)
+                break
+            except FileExistsError:
+                file = path.with_stem(f"{path.stem}-{number}")
+    try:
+        yield file
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def write_bytes(path: Path, data: bytes) -> None:

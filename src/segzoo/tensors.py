@@ -56,7 +56,7 @@ def read_header(path: Path) -> Header:
         hint = "segzoo reads no pickle; `segzoo import` converts a .pth or .pt file"
         if path.suffix == ".safetensors":
             hint = "the file is truncated or damaged; copy it again"
-        raise SegzooError(f"{path} is no readable safetensors file: {error}", hint) from error
+        raise SegzooError(f"{path} is not a readable safetensors file: {error}", hint) from error
 
 
 def load_tensors(path: Path) -> "dict[str, Tensor]":
@@ -72,7 +72,7 @@ def load_tensors(path: Path) -> "dict[str, Tensor]":
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise SegzooError(
-            f"{path} is no readable safetensors file: {error}", "copy it again"
+            f"{path} is not a readable safetensors file: {error}", "copy it again"
         ) from error
 
 
@@ -112,12 +112,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _checked(header: Any, data_size: int) -> Header:
     if not isinstance(header, dict):
-        raise ValueError("its header is no object")
+        raise ValueError("its header is not an object")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise ValueError("its metadata are not texts")

@@ -97,7 +97,7 @@ def weights_file(given: object) -> Path:
     """
     if not isinstance(given, (str, os.PathLike)):
         raise SegzooError(
-            f"weights: a path is needed, not {type(given).__name__}",
+            f"weights: a path is needed, not {'None' if given is None else type(given).__name__}",
             "give a .safetensors file or the folder of a run"
             + (", here `.weights`" if hasattr(given, "weights") else ""),
         )
@@ -108,22 +108,22 @@ def weights_file(given: object) -> Path:
             return path
     except OSError as error:
         hint = "give a .safetensors file or the folder of a run"
-        raise SegzooError(f"weights {path!s:.80}: {error.strerror}", hint) from error
+        raise SegzooError(f"{path!s:.80}: {error.strerror}", hint) from error
     raise SegzooError(*_missing(path))
 
 
 def _missing(path: Path) -> tuple[str, str]:
     if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
-        return f"weights {path}: a URL, which is not downloaded", "download it, and give the file"
+        return f"{path} is a URL, which is not downloaded", "download it, and give the file"
     if get_registry().find("models", str(path)):
         return (
-            f"weights {path}: no such file; it is the name of a model, which has no weights yet",
+            f"{path}: no such file; it is the name of a model, which has no weights yet",
             f"train it with `segzoo train --model {path}`, or build it with "
             f'segzoo.create_model("{path}")',
         )
     if path.is_dir():
-        return f"weights {path}: a folder without {BEST}", f"give {_nearby(path, path)}"
-    return f"weights {path}: no such file", f"give {_nearby(path, path.parent)}"
+        return f"{path} is a folder without {BEST}", f"give {_nearby(path, path)}"
+    return f"{path}: no such file", f"give {_nearby(path, path.parent)}"
 
 
 def _nearby(path: Path, folder: Path) -> str:

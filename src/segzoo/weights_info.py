@@ -122,7 +122,7 @@ def info_of(path: str | Path, header: Header) -> WeightsInfo:
 def description_fault(values: Any) -> str:
     """Say which value of a description (`WeightsInfo.as_dict`, as JSON has it) is wrong, or ""."""
     if not isinstance(values, dict):
-        return "it is no object"
+        return "it is not an object"
     missing = [name for name in RULES if name not in values]
     if missing:
         return f"`{missing[0]}` is missing"

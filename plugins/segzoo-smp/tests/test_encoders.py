@@ -95,8 +95,8 @@ def test_encoders_of_every_family_work_at_any_size(model, encoder):
             {"encoder": "tu-test_vit_relpos", "encoder_weights": "imagnet"},
             "no pretrained weights `imagnet`",
         ),
-        ("smp-unet", {"encoder_weights": "weights.pth"}, "weights.pth: there is no such file"),
-        ("smp-unet", {"encoder_weights": "some/folder"}, "some/folder: there is no such file"),
+        ("smp-unet", {"encoder_weights": "weights.pth"}, "weights.pth: no such file"),
+        ("smp-unet", {"encoder_weights": "some/folder"}, "some/folder: no such file"),
     ],
 )
 def test_what_cannot_be_is_one_error_that_says_what_would(model, options, message):

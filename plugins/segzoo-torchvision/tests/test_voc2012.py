@@ -89,7 +89,7 @@ def test_splits_that_are_not_there(root, found):
     with pytest.raises(MissingSplitError, match="test labels are not public"):
         build(root, "test")
     (found / "ImageSets" / "Segmentation" / "val.txt").unlink()
-    with pytest.raises(MissingSplitError, match=r"no `val` split: .*val\.txt is not there"):
+    with pytest.raises(MissingSplitError, match=r"no `val` split: .*val\.txt: no such file"):
         build(root, "val")
     (found / "ImageSets" / "Segmentation" / "train.txt").write_text("\n")
     with pytest.raises(MissingSplitError, match=r"train\.txt is empty"):

@@ -181,9 +181,9 @@ def test_a_config_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "list.json").write_text("[1]")
     assert "cannot read nowhere.json" in refused(config="nowhere.json")
     assert f"cannot read {tmp_path / 'config.json'}" in refused(config=str(tmp_path))
-    assert "broken.json is no JSON" in refused(config=str(tmp_path / "broken.json"))
+    assert "broken.json is not valid JSON" in refused(config=str(tmp_path / "broken.json"))
     assert "list.json holds no JSON object" in refused(config=str(tmp_path / "list.json"))
-    assert '{"depths": is no JSON' in refused(config='{"depths":')
+    assert '{"depths": is not valid JSON' in refused(config='{"depths":')
 
 
 def test_a_config_of_another_architecture_says_which_model_takes_it():

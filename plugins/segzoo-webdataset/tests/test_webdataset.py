@@ -78,7 +78,7 @@ def test_every_pair_is_there_in_the_shards_order(root):
 
 def test_a_pipe_is_no_shard_and_is_not_waited_for(root):
     os.mkfifo(root / "train-9.tar")
-    with pytest.raises(SegzooError, match=r"train-9\.tar is no file"):
+    with pytest.raises(SegzooError, match=r"train-9\.tar is not a file"):
         build(root)
 
 

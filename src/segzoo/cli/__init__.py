@@ -14,7 +14,14 @@ from typing import Annotated, Any
 
 import typer
 
-from segzoo.cli.console import LightCommand, LightGroup, announce_if_slow, end_announcing, fitted
+from segzoo.cli.console import (
+    LightCommand,
+    LightGroup,
+    UsualCommand,
+    announce_if_slow,
+    end_announcing,
+    fitted,
+)
 from segzoo.errors import SegzooError, StoppedError
 from segzoo.packages import core_version
 
@@ -60,7 +67,7 @@ def make_app(only: str = "") -> typer.Typer:
     app.callback()(_root)  # keeps `segzoo list` a subcommand when it is the only one
     for name in [only] if only in COMMANDS else COMMANDS:
         module, _, attribute = COMMANDS[name].partition(":")
-        cls = LightCommand if module == "segzoo.cli.zoo" else None
+        cls = LightCommand if module == "segzoo.cli.zoo" else UsualCommand
         command = getattr(importlib.import_module(module), attribute)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
@@ -143,7 +150,7 @@ def _add_plugin_commands(app: typer.Typer) -> None:
 def _deferred(entry: Any) -> Callable[[typer.Context], None]:
     def run(context: typer.Context) -> None:
         app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-        app.command(help=entry.spec.summary)(entry.resolve("target"))
+        app.command(help=entry.spec.summary, cls=UsualCommand)(entry.resolve("target"))
         app(args=context.args, prog_name=f"segzoo {entry.spec.name}")
 
     return run

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -50,7 +51,26 @@ class _Light:
         return parameters
 
 
-class LightCommand(_Light, TyperCommand):
+class UsualCommand(TyperCommand):
+    """A command whose arguments are called as usual, ``WEIGHTS PICTURES...``, in usage and errors.
+
+    Newer versions of typer write ``{weights} {pictures}...``, older ones as is done here.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, arguments in capitals."""
+        parameters = super().get_params(ctx)
+        for parameter in parameters:
+            if hasattr(parameter, "display_name_raw") and parameter.param_type_name == "argument":
+                parameter.metavar = parameter.metavar or parameter.name.upper()
+        return parameters
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line."""
+        return [re.sub("[{}]", "", piece) for piece in super().collect_usage_pieces(ctx)]
+
+
+class LightCommand(_Light, UsualCommand):
     """A command of strings and switches only."""
 
 
@@ -92,7 +112,29 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
         table.add_column(column, overflow="fold", no_wrap=place in whole)
     for row in cells:
         table.add_row(*row)
-    console.print(table)
+    show(table, console)
+
+
+def show(table: Any, console: "Console") -> None:
+    """Print a table; in a file no line ends in the spaces that fill a terminal's."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def broken(text: str, indent: str) -> str:
+    """Return a text in lines of the terminal's width, broken between words, behind an indent."""
+    return textwrap.fill(
+        text,
+        max(make_console().width, 40),
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _unbroken(columns: Sequence[str], cells: list[list[str]], width: int) -> set[int]:

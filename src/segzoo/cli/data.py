@@ -8,13 +8,24 @@ from typing import Annotated, Any
 
 import typer
 
-from segzoo.cli.console import JSON_HELP, fitted, print_json, print_table, working
+from segzoo.cli.console import (
+    JSON_HELP,
+    UsualCommand,
+    broken,
+    fitted,
+    print_json,
+    print_table,
+    working,
+)
 from segzoo.cli.training import parse_pairs
 from segzoo.config import RunConfig, parse_size
+from segzoo.data.roots import check_root
 from segzoo.errors import SegzooError, listed, nearest
-from segzoo.options import option_infos
+from segzoo.options import make_options, option_infos
+from segzoo.store import new_file
 
 FAILED = 1
+DEFAULT_PREVIEW = Path("runs", "preview.png")
 
 Name = Annotated[str, typer.Argument(help="data set, by name or `distribution/name`")]
 Root = Annotated[str | None, typer.Option(help="folder of the data set")]
@@ -29,7 +40,7 @@ AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 app = typer.Typer(help="Look at a data set: what is in it, what is wrong, what the network sees.")
 
 
-@app.command("stats")
+@app.command("stats", cls=UsualCommand)
 def stats_command(
     name: Name,
     root: Root = None,
@@ -69,7 +80,7 @@ def _shares(stats: dict[str, Any]) -> Any:
     yield "ignored", *(f"{record.ignored:.4f}" for record in stats.values())
 
 
-@app.command("check")
+@app.command("check", cls=UsualCommand)
 def check_command(
     name: Name,
     root: Root = None,
@@ -117,21 +128,36 @@ def _print_findings(found: list[Any]) -> None:
         print("nothing wrong was found")
         return
     hints: set[str] = set()
-    rows = []
-    for finding in found:
-        hint = finding.hint if finding.hint not in hints else ""  # Each is said once.
-        hints.add(hint)
-        text = f"{finding.text}\n{hint}" if hint else finding.text
-        rows.append((finding.grade, finding.kind, finding.split, finding.key, text))
-    print_table(("grade", "kind", "split", "picture", "what it is"), rows)
+    for grade, kind in sorted({(f.grade, f.kind): None for f in found}, key=_grade_first):
+        print(kind if kind == grade else f"{grade}: {kind}")
+        for finding in (f for f in found if (f.grade, f.kind) == (grade, kind)):
+            where = " ".join(filter(None, (finding.split, finding.key)))
+            print(broken(f"{where}: {finding.text}" if where else finding.text, "  "))
+            if finding.hint and finding.hint not in hints:  # Each is said once.
+                print("\n".join(broken(line, "    ") for line in finding.hint.splitlines()))
+            hints.add(finding.hint)
+        print()
     counts = Counter(finding.kind for finding in found)
     print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
 
 
-@app.command("preview")
+def _grade_first(group: tuple[str, str]) -> int:
+    from segzoo.data.checking import NOTICE, PROBLEM, SUSPICION
+
+    return (PROBLEM, SUSPICION, NOTICE).index(group[0])
+
+
+@app.command("preview", cls=UsualCommand)
 def preview_command(
     name: Name,
-    out: Annotated[Path, typer.Option("-o", "--out", help="PNG file to write")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="PNG file to write; default: a new one, runs/preview.png, runs/preview-2.png, ...",
+        ),
+    ] = None,
     root: Root = None,
     o: Options = [],  # noqa: B006
     sample: Stand = False,
@@ -150,7 +176,12 @@ def preview_command(
     pixels, source = parse_size(size), _open(name, root, o, sample, max_pixels)
     from segzoo.preview import draw_preview
 
-    draw_preview(source, out, split=split, size=pixels, augment=augment, count=count, seed=seed)
+    how = {"split": split, "size": pixels, "augment": augment, "count": count, "seed": seed}
+    if out is not None:
+        draw_preview(source, out, **how)
+    else:
+        with new_file(DEFAULT_PREVIEW) as out:
+            draw_preview(source, out, **how)
     print(f"written: {out}", file=sys.stderr)
 
 
@@ -159,7 +190,11 @@ def _open(name: str, root: str | None, o: list[str], sample: bool, max_pixels: i
     root = root or options.pop("root", None)
     from segzoo.plugins import get_registry
 
-    get_registry().get("datasets", name)  # A misspelt name is told before torch is imported.
+    # Before torch is imported, which takes seconds: what is mistyped is told at once.
+    entry = get_registry().get("datasets", name)
+    make_options(entry.spec.options, options, entry.owner)
+    if not sample:
+        check_root(entry.identity, root)
     from segzoo.data.decoding import allow_pixels
     from segzoo.data.opening import DataSource
 

@@ -28,7 +28,7 @@ def _groups(info: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]
         "Model",
         [
             ("identity", f"{model['identity']} {model['version']}"),
-            ("options", _pairs(model["options"])),
+            ("options", _pairs(_applying(model["options"]))),
             ("written by", f"segzoo {info['segzoo']}, torch {info['torch']}, {_format(info)}"),
         ],
     )
@@ -82,10 +82,15 @@ def _training(info: dict[str, Any]) -> Iterator[tuple[str, str]]:
     epochs = f" of {settings['epochs']}" if "epochs" in settings else ""
     yield "recipe", training["recipe"]
     yield "weights of", f"epoch {info['epoch']}{epochs}, {info['precision']}"
+    unused = {"encoder_lr"} if _has_no_encoder(info["model"]["options"]) else set()
     for label, names in TOLD.items():
         yield (
             label,
-            ", ".join(_setting(settings, name, label) for name in names if name in settings),
+            ", ".join(
+                _setting(settings, name, label)
+                for name in names
+                if name in settings.keys() - unused
+            ),
         )
     yield (
         "changed",
@@ -103,6 +108,17 @@ TOLD = {
     "batch": ("batch_size", "accumulate", "augment", "seed"),
     "loss": ("loss",),
 }
+
+
+def _has_no_encoder(options: dict[str, Any]) -> bool:
+    """Whether a network may have an encoder of another's, by its options, and has its own."""
+    return "encoder" in options and options["encoder"] is None
+
+
+def _applying(options: dict[str, Any]) -> dict[str, Any]:
+    """Return a network's options without those of an encoder that it does not have."""
+    none = _has_no_encoder(options)
+    return {k: v for k, v in options.items() if not (none and k.startswith("encoder_"))}
 
 
 def _setting(settings: dict[str, Any], name: str, label: str = "") -> str:

@@ -4,16 +4,15 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from segzoo.cli.console import make_console, show
+
 NONE = "-"
 PADDING, EDGES = 3, 2  # between columns, and around a table
 
 
 def width() -> int:
-    """Return how many characters a line may have: the terminal's, and 200 in a pipe."""
-    from rich.console import Console
-
-    console = Console()
-    return console.width if console.is_terminal else 200
+    """Return how many characters a line may have: the terminal's or $COLUMNS, 200 in a pipe."""
+    return make_console().width
 
 
 def score_text(value: float | None, interval: Sequence[float] = (), between: str = " ") -> str:
@@ -86,7 +85,7 @@ def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> 
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*("\n".join(map(printable, cell.split("\n"))) for cell in row))
-    console.print(table)
+    show(table, console)
 
 
 def fits(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

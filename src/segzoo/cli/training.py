@@ -11,8 +11,10 @@ import typer
 
 from segzoo.cli.console import JSON_HELP, announce
 from segzoo.config import RunConfig, make_config, with_typed_options
+from segzoo.data.roots import check_root
 from segzoo.errors import SegzooError
 from segzoo.options import option_infos
+from segzoo.plugins import get_registry
 
 MAIN = ("model", "data", "root", "sample", "recipe", "epochs", "out")
 
@@ -89,6 +91,8 @@ def run_training(values: dict[str, Any]) -> None:
     if not resume:
         # Before torch is imported, which takes seconds: a mistyped flag is told at once.
         config, settings = with_typed_options(make_config(settings, recipe=recipe, file=file)), {}
+        if not config.sample:
+            check_root(get_registry().get("datasets", config.data).identity, config.root)
     announce(f"resuming {resume}" if config is None else f"reading {config.data}")
     from segzoo.train.fit import fit
     from segzoo.train.memory import keep_freed_memory

@@ -37,13 +37,21 @@ def list_command(
             _print_group(kind, entries)
     else:
         rows = [
-            (SINGULAR[kind], entry.spec.name, entry.spec.summary, entry.identity)
+            (SINGULAR[kind], entry.spec.name, entry.identity, entry.spec.summary)
             for kind, entries in found.items()
             for entry in entries
         ]
-        print_table(("kind", "name", "what it is", "identity"), rows)
+        _print_lines([("kind", "name", "identity", "what it is"), *rows])
     if absent := registry.absent():
         print(absent.strip())
+
+
+def _print_lines(rows: list[tuple[str, ...]]) -> None:
+    """Print a line a part for other programs: columns of one width, the last as long as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
 
 
 def _print_group(kind: str, entries: list[Entry]) -> None:

@@ -90,11 +90,11 @@ def array_pixels(
     shown = f"an array {array.shape} of {array.dtype}"
     if array.ndim == 3 and array.shape[2] > MOST_CHANNELS and array.shape[0] in (1, 3, 4):
         raise SegzooError(
-            f"{shown} is no picture H x W x C",
+            f"{shown} is not a picture H x W x C",
             "its channels come first: give array.transpose(1, 2, 0), or a tensor C x H x W",
         )
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] > MOST_CHANNELS):
-        raise SegzooError(f"{shown} is no picture", "give H x W x C or H x W")
+        raise SegzooError(f"{shown} is not a picture", "give H x W x C or H x W")
     values = _values(array, shown, value_range, deep_range, stated)
     return torch.from_numpy(_channels_first(values))
 
@@ -110,10 +110,10 @@ def tensor_pixels(
     shown = f"a tensor {tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
     if tensor.ndim == 4:
         raise SegzooError(
-            f"{shown} is no picture C x H x W", "give one: images[0], or all to predict_batch"
+            f"{shown} is not a picture C x H x W", "give one: images[0], or all to predict_batch"
         )
     if tensor.ndim != 3:
-        raise SegzooError(f"{shown} is no picture", "give C x H x W")
+        raise SegzooError(f"{shown} is not a picture", "give C x H x W")
     if tensor.dtype == torch.uint8 and tensor.numel():
         return tensor.detach().cpu()
     if tensor.dtype in (torch.bfloat16, torch.float16):
@@ -133,13 +133,13 @@ def _values(
 ) -> npt.NDArray[Any]:
     kind = array.dtype.kind
     if not array.size:
-        raise SegzooError(f"{shown} is no picture", "it has no pixels")
+        raise SegzooError(f"{shown} is not a picture", "it has no pixels")
     if kind == "b":
         raise SegzooError(
             f"{shown} is a mask, not a picture", "give the picture itself, uint8 0..255"
         )
     if kind not in "uif":
-        raise SegzooError(f"{shown} is no picture", "give numbers: uint8 0..255")
+        raise SegzooError(f"{shown} is not a picture", "give numbers: uint8 0..255")
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if value_range != BYTES:
         return _in_range(array, shown, value_range)

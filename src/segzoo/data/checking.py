@@ -2,13 +2,14 @@
 what it could not know.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from segzoo.data.alike import Mark, Pairs, alike, alike_pairs, fingerprint, grouped
 from segzoo.data.edges import Thumb, misplaced, thumb
-from segzoo.data.opening import DataSource, notices, unlike
+from segzoo.data.opening import DataSource, advice, notices, unlike
 from segzoo.data.preflight import Look
 from segzoo.data.sample import DataInfo
 from segzoo.data.splits import explaining_pattern
@@ -16,6 +17,8 @@ from segzoo.data.survey import SPLITS, is_stream, items
 from segzoo.data.suspects import SAME_MASK, Masks, inverted
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.progress import NOTHING_SHOWN, Waiting
+
+log = logging.getLogger("segzoo")
 
 PROBLEM, SUSPICION, NOTICE = "problem", "suspicion", "notice"
 GROUPS = "groups"
@@ -83,7 +86,10 @@ def check(
     yield from _alike(seen.places, pairs)
     # Where the data set can do so, and has a `val` that is not the user's own.
     if hasattr(source.options, "group") and getattr(splits.get("val"), "carved", False):
-        yield from _groups(seen.places, pairs)
+        groups = list(_groups(seen.places, pairs))
+        yield from groups
+        for text in () if groups else advice(splits.values()):
+            log.info("%s", text)
 
 
 def _build(source: DataSource, splits: dict[str, Any]) -> Iterator[Finding]:

@@ -170,7 +170,7 @@ def _text(file: Path) -> str:
         ) from error
     if "\0" in text:
         raise SegzooError(
-            f"classes file {file} is no text, or UTF-16 without a byte-order mark",
+            f"classes file {file} is not a text file, or UTF-16 without a byte-order mark",
             "save it as text in UTF-8",
         )
     return text

@@ -16,7 +16,7 @@ def classes_of_json(text: str, where: str) -> list[ClassRow]:
     try:
         found = json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, where))
     except ValueError as error:
-        raise SegzooError(f"{where} is no JSON: {error}") from error
+        raise SegzooError(f"{where} is not valid JSON: {error}") from error
     if isinstance(found, dict):
         pairs = [
             {"name": value, "id": key} if isinstance(value, str) and INTEGER.fullmatch(key)

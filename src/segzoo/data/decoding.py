@@ -84,8 +84,8 @@ def opened(
 
     `data` is the file's content where it lies in an archive; `limit` is the most pixels it may
     have; with `pages` False the caller looks after pages beyond the first. Raises SegzooError
-    naming the file for what is no picture, too large, or of bands or pages that would be lost, and
-    for whatever reading its pixels raises in the block.
+    naming the file for what is not a picture, is too large, or of bands or pages that would be
+    lost, and for whatever reading its pixels raises in the block.
     """
     refuse_irregular(path, data)
     try:
@@ -275,7 +275,7 @@ def unreadable(path: Path, error: Exception, data: bytes | None = None) -> Segzo
 
 
 def _unidentified(path: Path, data: bytes | None) -> SegzooError:
-    """Say what a file is that is no picture that is read, as far as its first bytes tell."""
+    """Say what a file is that is not a picture that is read, as far as its first bytes tell."""
     readable = f"readable are {', '.join(sorted(SUFFIXES))}"
     with contextlib.suppress(OSError), _source(path, data) as file:
         if page := next(tiff.pages(file), None):

@@ -165,7 +165,7 @@ def _extent(values: Values, name: object) -> Range:
     low, high = float(values.min()), float(values.max())
     if not np.isfinite(low + high):
         raise SegzooError(
-            f"{name} has values that are no numbers (NaN or infinite)",
+            f"{name} has values that are not numbers (NaN or infinite)",
             "fill them in, or leave the picture out",
         )
     return low, high

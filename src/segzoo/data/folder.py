@@ -26,9 +26,9 @@ from segzoo.data.mattes import refuse_unusable
 from segzoo.data.merging import class_names, merge_classes, merge_objects
 from segzoo.data.pairs import ListedPairs, Pairs
 from segzoo.data.palettes import Reading
-from segzoo.data.roots import not_a_folder
+from segzoo.data.roots import FOLDER, check_root
 from segzoo.data.sample import Sample
-from segzoo.data.splits import carve_by_pattern
+from segzoo.data.splits import TOGETHER, carve_by_pattern
 from segzoo.data.value_range import parse_range, range_text
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.words import counted
@@ -41,6 +41,8 @@ class FolderDataset(Dataset[Sample]):
 
     carved = False
     """Whether `val` is a share of `train`, and not the user's own."""
+    advice: tuple[str, ...] = ()
+    """What to think of before a training, which other uses of the pictures need not hear."""
 
     def __init__(
         self,
@@ -119,10 +121,8 @@ def size(tensor: Tensor) -> str:
 
 def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> FolderDataset:
     """Build `folder` for a split. Raises SegzooError where nothing pairs up, naming the layouts."""
-    if root is None:
-        raise SegzooError("data set `folder` needs --root DIR", "or --sample for a stand-in")
-    if not root.is_dir():
-        raise not_a_folder(root)
+    check_root(FOLDER, root)
+    assert root is not None
     listed = find_classes(options.classes, root)
     where = ("images", "masks", "suffix", "pair", "lists", "group")
     layout = find_layout(
@@ -161,6 +161,8 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
     notices = _notices(layout, labels, conventions)
     data = FolderDataset(chosen, options, labels, notices, conventions)
     data.carved = _is_carved(layout.pairs)
+    if data.carved and not options.group and len(chosen.keys) < len(layout.pairs["train"].keys):
+        data.advice = (f"folder: {TOGETHER}",)
     if listed.file is not None and "classes" not in data.resolved_options:
         # The file is of this machine; what it says goes into the weights file.
         data.resolved_options["classes"] = listed.inline()

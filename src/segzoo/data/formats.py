@@ -92,7 +92,7 @@ UNREAD_SUFFIXES: dict[str, str] = {
 def kind_of(path: Path | str) -> Kind:
     """Say by a file's name whether it is a picture that is read, one that is not, or no picture.
 
-    What is hidden (`._a.png` of macOS) is no picture.
+    What is hidden (`._a.png` of macOS) is not a picture.
     """
     name = str(path).rpartition("/")[2].lower() if isinstance(path, str) else path.name.lower()
     if name.startswith("."):
@@ -142,7 +142,7 @@ _BRANDS = {
 
 
 def content(head: bytes) -> str:
-    """Return what a file is by its first bytes, with its article, where that is no picture that
+    """Return what a file is by its first bytes, with its article, where that is not a picture that
     segzoo reads: `a PDF document`; else "".
     """
     if not head:

@@ -48,7 +48,7 @@ FORMS = (
     Annotations("CVAT annotations", (".xml",), ("<annotations>",),
                 "export the task from CVAT as `Segmentation mask`"),
     Annotations("Pascal VOC boxes", (".xml",), ("<annotation>",),
-                "boxes are no masks; export masks from the labelling tool"),
+                "boxes are not masks; export masks from the labelling tool"),
     Annotations("run-length masks", (".csv",), ("EncodedPixels",),
                 "decode them into PNG masks, one id a pixel"),
 )  # fmt: skip

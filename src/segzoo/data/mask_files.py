@@ -140,12 +140,12 @@ def _array_header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
 def _check_array(shape: tuple[int, ...], kind: np.dtype[Any], path: Path) -> None:
     what = f"{path}: an array of {' x '.join(map(str, shape)) or 'no size'}, {kind}"
     if kind.kind not in "biuf":
-        raise SegzooError(f"{what}, is no mask", "masks hold whole numbers (or bools), H x W")
+        raise SegzooError(f"{what}, is not a mask", "masks hold whole numbers (or bools), H x W")
     if 0 in shape or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)):
         hint = "masks are H x W (or H x W x 1) ids"
         if len(shape) == 3:
             hint += "; of one layer a class numpy.argmax(layers, axis) makes them"
-        raise SegzooError(f"{what}, is no mask", hint)
+        raise SegzooError(f"{what}, is not a mask", hint)
     check_pixels(shape[1], shape[0], path)
 
 
@@ -229,7 +229,7 @@ def _whole_numbers(array: npt.NDArray[Any], path: Path) -> npt.NDArray[np.int32]
         whole = array.astype(np.int32)
     if (wrong := whole != array).any():
         shown = ", ".join(f"{value:g}" for value in np.unique(array[wrong])[:5])
-        raise SegzooError(f"{path}: a mask with the values {shown}, which are no class ids", _SAVE)
+        raise SegzooError(f"{path}: a mask with the values {shown}, which are not class ids", _SAVE)
     return whole
 
 

@@ -75,7 +75,16 @@ class DataSource:
 
 def notices(datasets: Iterable[Any]) -> list[str]:
     """Return what built splits have to say of themselves (`notices`), each text once."""
-    said = (str(text) for dataset in datasets for text in getattr(dataset, "notices", ()))
+    return _said(datasets, "notices")
+
+
+def advice(datasets: Iterable[Any]) -> list[str]:
+    """Return what built splits advise of before a training (`advice`), each text once."""
+    return _said(datasets, "advice")
+
+
+def _said(datasets: Iterable[Any], attribute: str) -> list[str]:
+    said = (str(text) for dataset in datasets for text in getattr(dataset, attribute, ()))
     return list(dict.fromkeys(said))
 
 

@@ -275,7 +275,7 @@ def decoded(text: str) -> dict[int, RGB]:
             reference[int(index)] = unpack(int(digits, 16))
         except ValueError:
             raise SegzooError(
-                f"-O palette={text}: `{part.strip()}` is no index with a colour",
+                f"-O palette={text}: `{part.strip()}` is not an index with a colour",
                 "as 0:#000000,1:#ff0000, or `index`: indices are taken whatever they show",
             ) from None
     return reference

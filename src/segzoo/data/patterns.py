@@ -78,7 +78,7 @@ def parse_pair(text: str) -> PairPattern:
 def _pattern(text: str, whole: str) -> Pattern:
     fields = tuple(dict.fromkeys(FIELD.findall(text)))
     if not text.replace("}", "{").count("{") == 2 * len(FIELD.findall(text)):
-        raise SegzooError(f"-O pair={whole}: braces that are no field such as {{name}}", HOW)
+        raise SegzooError(f"-O pair={whole}: braces that are not a field such as {{name}}", HOW)
     if wrong := [name for name in fields if not name.isidentifier()]:
         raise SegzooError(f"-O pair={whole}: the field {{{wrong[0]}}}", HOW)
     shortest, longest = (re.compile(_expression(text, few)) for few in ("?", ""))

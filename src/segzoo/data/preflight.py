@@ -142,7 +142,7 @@ class Look:
         yield Verdict(
             "vanishing class",
             f"{where}: at {self.size[0]} x {self.size[1]} {'; '.join(said)}{more} ({looked}): too "
-            "thin or small for this size; a larger --size keeps more",
+            "thin or small for this size; a larger --size, or --crop, keeps more",
         )
 
     def _mattes(self, where: str) -> Iterator[Verdict]:

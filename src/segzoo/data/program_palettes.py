@@ -1,4 +1,4 @@
-"""Palettes that a program made for each picture, whose indices are no class ids.
+"""Palettes that a program made for each picture, whose indices are not class ids.
 
 Pillow's `quantize()` and `convert("P")`, and the like of them in other programs, number colours in
 an order of their own: black, the background, may be index 2, or another index in another mask.
@@ -81,7 +81,7 @@ def _no_ids(mask: Seen, masks: Sequence[Seen], why: str) -> SegzooError:
     colours = dict.fromkeys(colour for one in masks for colour in one.shown.values())
     return SegzooError(
         f"{mask.path} shows {mask.shows}: {why}, as where a program makes the palette, and the "
-        "indices are no class ids",
+        "indices are not class ids",
         f"list the classes by colour: {listed_by_colour(colours)}; -O palette=index takes indices "
         "whatever they show",
     )

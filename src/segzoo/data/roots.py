@@ -8,6 +8,8 @@ import platformdirs
 
 from segzoo.errors import SegzooError, listed, nearest
 
+FOLDER = "segzoo/folder"
+
 
 def find_root(
     name: str, root: Path | None, looks_right: Callable[[Path], bool], *, homepage: str = ""
@@ -24,9 +26,9 @@ def find_root(
             if looks_right(folder):
                 return folder
     if root is not None:
-        state = "is not there" if not root.exists() else _what_is_in(root)
+        state = f"the folder {_what_is_in(root)}" if root.exists() else "no such folder"
         raise SegzooError(
-            f"no `{name}` data set in {root}: the folder {state}",
+            f"no `{name}` data set in {root}: {state}",
             _advice(name, homepage),
         )
     looked = ", ".join(str(place) for place in places)
@@ -35,6 +37,20 @@ def find_root(
         f"no `{name}` data set: looked for --root (not given), {looked}{missing}",
         _advice(name, homepage),
     )
+
+
+def check_root(identity: str, root: str | Path | None) -> None:
+    """Raise SegzooError for a root without which the data set `folder` cannot be built.
+
+    What takes no look at pictures is so told before torch is imported. Other data sets have roots
+    of their own kinds, and may make them.
+    """
+    if identity != FOLDER:
+        return
+    if root is None:
+        raise SegzooError("data set `folder` needs --root DIR", "or --sample for a stand-in")
+    if not Path(root).is_dir():
+        raise not_a_folder(Path(root))
 
 
 def not_a_folder(root: Path) -> SegzooError:
@@ -50,7 +66,7 @@ def not_a_folder(root: Path) -> SegzooError:
     missing = absolute.relative_to(around).parts[0]
     found = listed([name for name in names if not name.startswith(".")], limit=8)
     near = nearest(missing, names).strip()
-    return SegzooError(f"{root} is not there", near or f"the folders in {around}: {found}")
+    return SegzooError(f"{root}: no such folder", near or f"the folders in {around}: {found}")
 
 
 def user_data_folder() -> Path:

@@ -19,6 +19,7 @@ COLOURS_OF = "a colour of three numbers 0..255 for each class"
 TWO_UNNAMED = ("background", "foreground")
 FORMERLY_UNNAMED = ("class_0", "class_1")
 """What two classes that nothing names were called where their masks hold 0 and 1, not 0 and 255."""
+SHOWN_OF_TWO: tuple[RGB, RGB] = ((0, 0, 0), (255, 0, 160))
 _UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -168,6 +169,15 @@ def is_colour(value: Any) -> bool:
         and len(value) == 3
         and all(type(v) is int and 0 <= v <= 255 for v in value)
     )
+
+
+def shown_palette(palette: Sequence[RGB]) -> tuple[RGB, ...]:
+    """Return the colours in which classes are drawn for people, over pictures too.
+
+    They are those of the palette, but for two classes that no data set gave colours: the second
+    one of VOC's map is a dark red that hardly shows over a picture.
+    """
+    return SHOWN_OF_TWO if tuple(map(tuple, palette)) == voc_palette(2) else tuple(palette)
 
 
 def voc_palette(count: int) -> tuple[RGB, ...]:

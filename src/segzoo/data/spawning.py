@@ -39,7 +39,7 @@ def first_then_rest(loader: Iterable[Any], workers: int) -> Iterator[Any]:
     if not Path(script).is_file():  # `python - < script.py`
         raise SegzooError(
             f"with the start method `{method}`, processes that read pictures begin with the "
-            f"program that started them, and {script} is no file",
+            f"program that started them, and {script} is not a file",
             "run it from a file, or give workers=0, which reads in the training's own process",
         )
     failed = ""

@@ -271,7 +271,7 @@ def _lines(path: Path) -> Iterable[tuple[int, str]]:
     """Yield number and text of each line of a list that is not empty."""
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise SegzooError(f"{path} is no list of pictures: {path.stat().st_size} bytes")
+            raise SegzooError(f"{path} is not a list of pictures: {path.stat().st_size} bytes")
         content = path.read_bytes()
         wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         lines = re.split("\r\n|\r|\n", content.decode("utf-16" if wide else "utf-8-sig"))

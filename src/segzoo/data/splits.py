@@ -134,6 +134,12 @@ def compiled(pattern: str) -> re.Pattern[str]:
     return expression
 
 
+TOGETHER = (
+    "`val` is carved out of `train` at random: where the pictures are frames of films, or several "
+    "of a patient, keep those together with -O group=PATTERN"
+)
+
+
 class Carving(NamedTuple):
     """Training keys, those carved out as val, and what is to be said of it."""
 
@@ -147,12 +153,7 @@ def carve_by_pattern(keys: Sequence[str], fraction: float, pattern: str | None) 
     groups = find_groups(keys, pattern) if pattern else None
     train, val = carve(keys, fraction, groups=groups)
     said = f"val: {len(val)} of {len(keys)} pictures carved out of train (seed 0)"
-    if groups is None:
-        said += (
-            "; where they are frames of films or several of a patient, keep those together with "
-            "-O group=PATTERN"
-        )
-    else:
+    if groups is not None:
         held = set(val)
         chosen = {name for key, name in zip(keys, groups, strict=True) if key in held}
         said += f", groups by `{pattern}`: {len(chosen)} of {len(set(groups))}"

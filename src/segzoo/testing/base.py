@@ -241,7 +241,7 @@ class Conformance:
         for name in self.entry.spec.exceptions:
             if name not in known:
                 raise self.fault(
-                    f"declares an exception for `{name}`, which is no check",
+                    f"declares an exception for `{name}`, which is not a check",
                     f"{nearest(name, known)}checks are: {listed(known)}",
                 )
 

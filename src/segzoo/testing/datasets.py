@@ -273,7 +273,7 @@ class DatasetConformance(Conformance):
             orders = [list(map(int, dataset.shuffled(seed))) for seed in (1, 1)]
             if sorted(orders[0]) != list(range(len(dataset))):
                 raise self.fault(
-                    f"has a `shuffled` that is no order of the {len(dataset)} of `{split}`",
+                    f"has a `shuffled` that is not an order of the {len(dataset)} of `{split}`",
                     "return each index once",
                 )
             if orders[0] != orders[1]:

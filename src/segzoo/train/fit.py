@@ -18,7 +18,7 @@ from segzoo.config import RunConfig, Size, make_config, with_typed_options
 from segzoo.data.batches import Batches, deaths_told
 from segzoo.data.crops import Crops
 from segzoo.data.fingerprint import fingerprint
-from segzoo.data.opening import DataSource, notices, unlike
+from segzoo.data.opening import DataSource, advice, notices, unlike
 from segzoo.data.opening import joined as one_after_another
 from segzoo.data.preflight import look
 from segzoo.data.sample import DataInfo
@@ -121,7 +121,7 @@ def _check_given(config: object, settings: Mapping[str, object]) -> None:
     """Refuse what is easily given in the place of names and settings."""
     if config is not None and not isinstance(config, RunConfig):
         raise SegzooError(
-            f"fit: {type(config).__name__} is no RunConfig",
+            f"fit: {type(config).__name__} is not a RunConfig",
             'give settings as keywords: fit(model="unet", data="folder", root="DIR")',
         )
     if isinstance(settings.get("model"), nn.Module):
@@ -350,6 +350,8 @@ def open_splits(config: RunConfig) -> tuple[Any, dict[str, Any], DataInfo]:
             log.warning("no split to score: the scores are those of the training pictures")
     for text in notices([*train.values(), *evals.values()]):
         log.warning("%s", text)
+    for text in advice([*train.values(), *evals.values()]):
+        log.info("%s", text)
     info = source.info(next(iter(train.values())))
     for split, data in evals.items():
         if error := unlike(source.entry, split, source.info(data), info):

@@ -37,7 +37,7 @@ def resumed_config(folder: Path, settings: dict[str, Any], force: bool) -> tuple
     """
     path = folder / "config.toml"
     if not path.is_file():
-        raise SegzooError(f"{folder} is no run folder: it has no config.toml")
+        raise SegzooError(f"{folder} is not a run folder: it has no config.toml")
     saved = read_config(path)
     if not {"model", "data"} <= saved.keys():
         raise SegzooError(

@@ -59,6 +59,7 @@ class Screen:
             f"{height}x{width}, {run.device} {run.precision}"
         )
         self.console.print(f"run folder: {run.folder}", soft_wrap=True, markup=False)
+        self._line(f"an epoch with * is the best so far by {run.monitor}: its weights are kept")
         if self.console.is_terminal:
             spare = self.console.width - TEXT_OF_BAR
             self.bar = _LiveBar(

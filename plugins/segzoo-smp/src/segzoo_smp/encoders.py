@@ -115,7 +115,7 @@ def _as_file(owner: str, weights: str | None) -> Path | None:
         return path
     if path.suffix in SUFFIXES or len(path.parts) > 1:
         raise SegzooError(
-            f"{owner}: encoder_weights={weights}: there is no such file",
+            f"{owner}: encoder_weights={weights}: no such file",
             "give a .safetensors or .pth file, a tag such as imagenet, or none",
         )
     return None

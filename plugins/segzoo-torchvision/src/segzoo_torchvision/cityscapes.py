@@ -32,8 +32,8 @@ def build_cityscapes(*, root: Path | None, split: str, options: CityscapesOption
     for folder in (found / "leftImg8bit" / split, found / gt / split):
         if not folder.is_dir():
             raise MissingSplitError(
-                f"data set `cityscapes` has no `{split}` split with mode={options.mode}: {folder} "
-                "is not there"
+                f"data set `cityscapes` has no `{split}` split with mode={options.mode}: "
+                f"{folder}: no such folder"
             )
     try:
         listed = Cityscapes(str(found), split=split, mode=options.mode, target_type="semantic")

@@ -100,8 +100,8 @@ def read_list(path: Path, name: str, split: str) -> list[str]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     words = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
     if not words:
-        state = "is empty" if path.is_file() else "is not there"
-        raise MissingSplitError(f"data set `{name}` has no `{split}` split: {path} {state}")
+        state = " is empty" if path.is_file() else ": no such file"
+        raise MissingSplitError(f"data set `{name}` has no `{split}` split: {path}{state}")
     return words
 
 

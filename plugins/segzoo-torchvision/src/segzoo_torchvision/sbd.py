@@ -42,7 +42,7 @@ def build_sbd(*, root: Path | None, split: str, options: SBDOptions) -> PairData
         raise MissingSplitError(f"data set `sbd` has no `{split}` split: it has `train` and `val`")
     if options.train_noval and not (found / f"{NOVAL}.txt").is_file():
         raise SegzooError(
-            f"train_noval=true reads {found / NOVAL}.txt, which is not there",
+            f"train_noval=true reads {found / NOVAL}.txt: no such file",
             f"get it from {SBDataset.voc_train_url}",
         )
     name = NOVAL if options.train_noval and split == "train" else split

@@ -37,7 +37,9 @@ def config_values(owner: str, text: str) -> dict[str, Any]:
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise SegzooError(f"{owner}: option `config`: {where} is no JSON: {error}", hint) from error
+        raise SegzooError(
+            f"{owner}: option `config`: {where} is not valid JSON: {error}", hint
+        ) from error
     if not isinstance(values, dict):
         raise SegzooError(f"{owner}: option `config`: {where} holds no JSON object", hint)
     return values

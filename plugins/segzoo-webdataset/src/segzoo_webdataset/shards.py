@@ -147,7 +147,7 @@ def _members(shard: Path) -> Members:
     """Read the headers of a shard. Only plain files count, and none that begins with a point."""
     found: Members = {}
     if not shard.is_file():
-        raise SegzooError(f"{shard} is no file", "replace it, or take it out")  # perhaps a pipe
+        raise SegzooError(f"{shard} is not a file", "replace it, or take it out")  # perhaps a pipe
     length = shard.stat().st_size
     try:
         # Not compressed: a compressed one can only be read from its beginning.
