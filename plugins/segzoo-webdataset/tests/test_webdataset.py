@@ -268,3 +268,25 @@ def test_training_on_shards(tmp_path):
     )  # fmt: skip
     assert 0 <= result.scores["val"]["mean_iou"] <= 1
     assert torch.isfinite(torch.tensor(result.scores["train"]["loss"]))
+
+
+def test_depth_orientation_and_groups_are_stated(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    members = []
+    for number in range(6):
+        deep, mask = io.BytesIO(), io.BytesIO()
+        Image.fromarray(np.full((4, 6), 4095, np.uint16)).save(deep, "PNG", exif=exif)
+        Image.fromarray(np.eye(4, 6, dtype=np.uint8)).save(mask, "PNG")
+        name = f"p{number // 2}_{number}"
+        members += [(f"{name}.png", deep.getvalue()), (f"{name}.mask.png", mask.getvalue())]
+    write_shard(tmp_path / "train-0.tar", members)
+    how = {"range": "0,4095", "exif": "ignore", "group": "/(p[0-9])_"}
+    train, val = (build(tmp_path, split, val=0.3, **how) for split in ("train", "val"))
+    sample = train[0]
+    assert sample.image.shape == (3, 4, 6)
+    assert int(sample.image.min()) == 255
+    patients = [{key.rpartition("/")[2][:2] for key in part.keys} for part in (train, val)]
+    assert (len(val), patients[0] & patients[1]) == (2, set())
+    with pytest.raises(SegzooError, match="4x6 but its mask"):
+        build(tmp_path, val=0.3, range="0,4095")[0]

@@ -16,8 +16,9 @@ from segzoo.data.labels import MOST_SCANNED, LabelMap, find_labels
 from segzoo.data.mask_files import StoredMask
 from segzoo.data.roots import find_root
 from segzoo.data.sample import Sample
-from segzoo.data.splits import carve
+from segzoo.data.splits import carve, find_groups
 from segzoo.data.standin import shapes
+from segzoo.data.value_range import parse_range
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo_webdataset.plugin import ShardOptions
 from segzoo_webdataset.shards import Places, find_places, find_shards
@@ -34,6 +35,8 @@ class ShardDataset(Dataset[Sample]):
         self.places, self.keys, self.options = places, places.keys, options
         self.target, self.threshold = options.target, options.threshold
         self._labels = labels
+        self._deep_range = parse_range(options.range, "-O range")
+        self._upright = options.exif == "apply"
         self.classes = labels.classes if labels else ("background", "foreground")
         self.palette = labels.palette if labels else ()
         self.resolved_options = labels.resolved if labels else {}
@@ -51,17 +54,24 @@ class ShardDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         places = self.places
         name, mask_name = (places.named(index, mask=mask) for mask in (False, True))
-        image = read_image(name, places.read(index, mask=False))
+        image = read_image(
+            name,
+            places.read(index, mask=False),
+            deep_range=self._deep_range,
+            upright=self._upright,
+        )
         stored = places.read(index, mask=True)
         if self._labels is None:
-            target: Tensor = read_matte(mask_name, stored)
+            target: Tensor = read_matte(mask_name, stored, upright=self._upright)
         else:
-            target = self._labels.apply(read_stored_mask(mask_name, stored), mask_name)
+            mask = read_stored_mask(mask_name, stored, upright=self._upright)
+            target = self._labels.apply(mask, mask_name)
         if image.shape[1:] != target.shape:
             sizes = [f"{tensor.shape[-1]}x{tensor.shape[-2]}" for tensor in (image, target)]
             raise SegzooError(
                 f"{name} is {sizes[0]} but its mask {mask_name.name} is {sizes[1]}",
-                "make both the same size (EXIF orientation has been applied)",
+                "make both the same size"
+                + (" (EXIF orientation has been applied)" if self._upright else ""),
             )
         return Sample(image, target, self.keys[index])
 
@@ -103,7 +113,8 @@ def build_webdataset(*, root: Path | None, split: str, options: ShardOptions) ->
     every = find_places(of_split, options.image, options.mask)
     chosen = every
     if carved:
-        train, val = carve(every.keys, options.val)
+        groups = find_groups(every.keys, options.group) if options.group else None
+        train, val = carve(every.keys, options.val, groups=groups)
         chosen = every.chosen(set(train if split == "train" else val))
     if not len(chosen.keys):
         raise MissingSplitError(f"data set `webdataset` in {found} has no `{split}` split")
@@ -136,7 +147,8 @@ def _labels(places: Places, root: Path, options: ShardOptions) -> LabelMap:
     masks = {places.named(n, mask=True): n for n in range(0, len(places.keys), step)}
 
     def read(path: Path) -> StoredMask:
-        return read_stored_mask(path, places.read(masks[path], mask=True))
+        stored = places.read(masks[path], mask=True)
+        return read_stored_mask(path, stored, upright=options.exif == "apply")
 
     return find_labels(list(masks), options, root, read)
 

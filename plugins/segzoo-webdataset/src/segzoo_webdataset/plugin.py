@@ -39,6 +39,19 @@ class ShardOptions:
     threshold: int | None = option(
         None, "read masks as 0..255 mattes and call pixels above this foreground", minimum=0
     )
+    range: str | None = option(
+        None,
+        "lowest and highest value of pictures of more than 8 bits, such as 0,4095 or 0,1; by "
+        "default those of their type",
+    )
+    exif: Literal["apply", "ignore"] = option(
+        "apply", "turn pictures and masks by their EXIF orientation, or take them as stored"
+    )
+    group: str | None = option(
+        None,
+        "pattern of SHARD/NAME that belong together (a film, a patient) when val is carved: "
+        "{group}_*, {group}/*, or a regular expression with brackets",
+    )
     val: float = option(
         0.01, "share of train carved out (seeded) where there is no val", minimum=0, maximum=0.9
     )
