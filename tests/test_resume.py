@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,15 +142,23 @@ def test_a_run_left_before_its_first_save_starts_anew(whole, hk_root, tmp_path, 
     assert_same_end(whole(hk_root), final(tmp_path / "b"))
 
 
+@pytest.fixture(scope="module")
+def stopped(drawn_pairs, tmp_path_factory):
+    """Return the folder of a training that was stopped late in its second epoch; to be copied."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 8)  # A finished run has one generation alone.
+        with pytest.raises(StoppedError):
+            train(drawn_pairs, folder)
+    return folder
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
 @pytest.mark.parametrize("ending", ["json", "safetensors"])
 def test_a_damaged_generation_is_named_and_the_other_one_taken(
-    hk_root, tmp_path, caplog, monkeypatch, ending, damage
+    stopped, tmp_path, caplog, ending, damage
 ):
-    with monkeypatch.context() as patch:
-        stop_after(patch, 8)  # A finished run has one generation alone.
-        with pytest.raises(StoppedError):
-            train(hk_root, tmp_path / "b", epochs=3)
+    shutil.copytree(stopped, tmp_path / "b")
     newest, older = state.read_generations(tmp_path / "b")
     assert newest.generation == older.generation + 1
     path = newest.path.with_suffix(f".{ending}")
