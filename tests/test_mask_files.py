@@ -93,7 +93,7 @@ def test_an_array_of_bools_is_black_and_white(tmp_path):
         (IDS.astype(complex), "complex128, is not a mask"),
         (np.zeros((0, 4), int), "0 x 4, int64, is not a mask"),
         (IDS.ravel(), "an array of 48, uint8"),
-        (IDS.astype("i8") + 2**40, "no class ids"),
+        (IDS.astype("i8") + 2**40, "not class ids"),
     ],
 )
 def test_other_arrays_are_refused(tmp_path, array, message):
