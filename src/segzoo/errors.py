@@ -3,15 +3,19 @@
 import difflib
 from collections.abc import Iterable
 
+from segzoo.words import visible
+
 
 class SegzooError(Exception):
     """Something a user can mend: a flag, a file, a plugin, a name.
 
     The text says what came and where; `hint` says what would work. The command line prints
     both without a traceback and exits with 2; everything else is a bug and keeps its traceback.
+    What of them comes out of a file is made visible, for a terminal obeys control characters.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
+        message, hint = visible(message), visible(hint)
         super().__init__(message, hint)
         self.message = message
         self.hint = hint

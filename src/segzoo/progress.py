@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from segzoo.words import visible
+
 Given = TypeVar("Given")
 
 
@@ -44,12 +46,12 @@ class _Line(Waiting):
             transient=True,
             redirect_stdout=False,  # Tables and JSON are printed when the line is gone.
         )
-        self._task = self._bar.add_task(text, total=None, count="")
+        self._task = self._bar.add_task(visible(text), total=None, count="")
         self._bar.start()
 
     def says(self, text: str, total: int | None = None) -> None:
         count = "" if total is None else f"0/{total}"
-        self._bar.reset(self._task, total=total, description=text, count=count)
+        self._bar.reset(self._task, total=total, description=visible(text), count=count)
 
     def advance(self, count: int = 1) -> None:
         task = self._bar.tasks[0]

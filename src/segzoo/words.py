@@ -1,9 +1,28 @@
-"""Short words for what a prompt or a notebook shows of an object."""
+"""Short words for what a prompt or a notebook shows of an object; foreign texts made visible."""
 
+import unicodedata
 from collections.abc import Sequence
 
 SHOWN = 6
 """How many names are listed of many."""
+
+
+_KEPT = "\n\t\u200c\u200d"  # The joiners are parts of words, and of emoji.
+
+
+def visible(text: str) -> str:
+    """Return a text with what a terminal would obey escaped: control and bidi characters.
+
+    Names in files and archives are anybody's. Line breaks and tabs stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c
+        if c.isprintable() or c in _KEPT or unicodedata.category(c) == "Zs"
+        else c.encode("unicode_escape").decode()
+        for c in text
+    )
 
 
 def named(names: Sequence[str], limit: int = SHOWN) -> str:

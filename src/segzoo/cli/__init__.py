@@ -24,6 +24,7 @@ from segzoo.cli.console import (
 )
 from segzoo.errors import SegzooError, StoppedError
 from segzoo.packages import core_version
+from segzoo.words import visible
 
 _BAD_USE = 2
 
@@ -199,4 +200,4 @@ class _NoticeHandler(logging.StreamHandler[Any]):
 class _NoticeFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         mark = "warning: " if record.levelno >= logging.WARNING else "note: "
-        return fitted(mark + super().format(record), sys.stderr)
+        return fitted(mark + visible(super().format(record)), sys.stderr)

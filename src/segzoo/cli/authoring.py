@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from segzoo.cli.console import JSON_HELP, print_json
+from segzoo.cli.console import JSON_HELP, print_json, say
 from segzoo.packages import FIRST_PARTY, install_words
 from segzoo.plugins import get_registry
 from segzoo.scaffold import KINDS, Package, write_package
@@ -42,12 +42,12 @@ def new_command(
             }
         )
         return
-    print(f"{package.folder}: {len(package.files)} files")
+    say(f"{package.folder}: {len(package.files)} files")
     for file in package.files:
-        print(f"  {file}")
-    print("next:")
+        say(f"  {file}")
+    say("next:")
     for command in commands:
-        print(f"  {command}")
+        say(f"  {command}")
 
 
 def next_commands(package: Package) -> list[str]:

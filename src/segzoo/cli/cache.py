@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from segzoo.cli.console import JSON_HELP, print_json, print_table
+from segzoo.cli.console import JSON_HELP, print_json, print_table, say
 from segzoo.data.cleaning import KINDS, Kept, cache_parts, check_kind, clear
 from segzoo.data.roots import user_cache_folder
 
@@ -35,25 +35,25 @@ def cache_command(
         print_json({"folder": str(folder), "parts": [part.as_dict() for part in parts]})
         return
     if not parts:
-        print(f"nothing{f' of the kind {kind}' if kind else ''} in {folder}")
+        say(f"nothing{f' of the kind {kind}' if kind else ''} in {folder}")
         return
-    print(f"{folder}: {size_text(sum(part.bytes for part in parts))}")
+    say(f"{folder}: {size_text(sum(part.bytes for part in parts))}")
     if kind is None:
         rows = [(p.kind, size_text(p.bytes), len(p.entries), p.what) for p in parts]
         print_table(("kind", "size", "entries", "what it is"), rows)
-        print("`segzoo cache --clear [KIND]` removes it; end the trainings that read it first")
+        say("`segzoo cache --clear [KIND]` removes it; end the trainings that read it first")
     else:
         entries = [(Path(e.path).name, size_text(e.bytes), e.about) for e in parts[0].entries]
         print_table(("name", "size", "made of"), entries)
 
 
 def _print_cleared(freed: int, left: list[Kept]) -> None:
-    print(f"{size_text(freed)} freed")
+    say(f"{size_text(freed)} freed")
     if left:
-        print(f"left, {size_text(sum(entry.bytes for entry in left))}:")
+        say(f"left, {size_text(sum(entry.bytes for entry in left))}:")
         for entry in left:
-            print(f"  {entry.path}")
-        print("used within the hour, maybe by a running training (--force), or not removable")
+            say(f"  {entry.path}")
+        say("used within the hour, maybe by a running training (--force), or not removable")
 
 
 def size_text(count: int) -> str:

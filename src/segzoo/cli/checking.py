@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from segzoo.cli.console import JSON_HELP, print_json, print_table
+from segzoo.cli.console import JSON_HELP, print_json, print_table, say
 from segzoo.cli.training import parse_pairs
 from segzoo.config import parse_size
 from segzoo.errors import SegzooError, listed, nearest
@@ -34,7 +34,7 @@ def check_command(
     logging.getLogger("segzoo").setLevel(logging.ERROR)  # notices of every data set that is built
     outcomes = []
     for entry in parts:
-        print(f"checking {entry.owner}", file=sys.stderr, flush=True)
+        say(f"checking {entry.owner}", to_stderr=True)
         with contextlib.redirect_stdout(sys.stderr):  # what the part prints stays out of the JSON
             outcomes += check_part(entry, options)
     failed = [outcome for outcome in outcomes if outcome.outcome == "failed"]
@@ -57,7 +57,7 @@ def doctor_command(json: AsJson = False) -> None:
     else:
         rows = [(f.area, f.state, f.text + (f"\n-> {f.hint}" if f.hint else "")) for f in findings]
         print_table(("area", "state", "what was found"), rows)
-        print(f"{troubles} troubles" if troubles else "no trouble")
+        say(f"{troubles} troubles" if troubles else "no trouble")
     if troubles:
         raise typer.Exit(FAILED)
 
@@ -78,7 +78,7 @@ def matrix_command(
     pairings = []
     for pairing in matrix(models, datasets, size=pixels, epochs=epochs, device=device):
         if not pairings or pairings[-1].model != pairing.model:
-            print(f"{pairing.model}", file=sys.stderr, flush=True)
+            say(f"{pairing.model}", to_stderr=True)
         pairings.append(pairing)
     if json:
         print_json([dataclasses.asdict(pairing) for pairing in pairings])
@@ -128,10 +128,10 @@ def _print_matrix(pairings: list[Any], datasets: list[str]) -> None:
     columns = ("loss of", *(name.rsplit("/", 1)[-1] for name in datasets))
     print_table(columns, [(model, *cells) for model, cells in by_model.items()])
     for reason, number in reasons.items():
-        print(f"({number}) {reason}")
+        say(f"({number}) {reason}")
     works = sum(pairing.works for pairing in pairings)
     seconds = sum(pairing.seconds for pairing in pairings)
-    print(f"{works} of {len(pairings)} pairs work, {seconds:.0f} s")
+    say(f"{works} of {len(pairings)} pairs work, {seconds:.0f} s")
 
 
 def _print_outcomes(outcomes: list[Any]) -> None:
@@ -144,4 +144,4 @@ def _print_outcomes(outcomes: list[Any]) -> None:
     print_table(("kind", "part", *words, "seconds"), rows)
     for outcome in outcomes:
         if outcome.outcome in ("failed", "exception"):
-            print(f"{outcome.outcome}: {outcome.check}: {outcome.text}\n")
+            say(f"{outcome.outcome}: {outcome.check}: {outcome.text}\n")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from typer.core import TyperCommand, TyperGroup
 
 from segzoo.progress import Waiting, waiting
+from segzoo.words import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,6 +87,12 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
+def say(text: object = "", *, to_stderr: bool = False) -> None:
+    """Print a text that may hold names of files and what is in them, made visible."""
+    stream = sys.stderr if to_stderr else sys.stdout
+    print(visible(str(text)), file=stream, flush=to_stderr)
+
+
 def make_console() -> "Console":
     """Return a console on stdout as wide as the terminal, or as $COLUMNS says.
 
@@ -104,8 +111,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
     from rich import box
     from rich.table import Table
 
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
-    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    cells = [["" if cell is None else visible(str(cell)) for cell in row] for row in rows]
+    table = Table(
+        title=visible(title) or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False
+    )
     console = make_console()
     whole = _unbroken(columns, cells, console.width)
     for place, column in enumerate(columns):
@@ -182,7 +191,7 @@ def announce(text: str) -> None:
         _sign.cancel()
         _sign = None
     if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
-        print(f"segzoo: {text} ...", file=sys.stderr, flush=True)
+        say(f"segzoo: {text} ...", to_stderr=True)
 
 
 def announce_if_slow(command: str) -> None:

@@ -15,6 +15,7 @@ from segzoo.cli.console import (
     fitted,
     print_json,
     print_table,
+    say,
     working,
 )
 from segzoo.cli.training import parse_pairs
@@ -113,7 +114,7 @@ def check_command(
         _print_findings([finding for finding in found if finding.kind != GROUPS])
         for finding in found:
             if finding.kind == GROUPS:
-                print(fitted(finding.text, sys.stdout))
+                say(fitted(finding.text, sys.stdout))
     if any(f.grade == PROBLEM or (strict and f.grade == SUSPICION) for f in found):
         raise typer.Exit(FAILED)
 
@@ -125,20 +126,20 @@ def _record(finding: Any) -> dict[str, str]:
 
 def _print_findings(found: list[Any]) -> None:
     if not found:
-        print("nothing wrong was found")
+        say("nothing wrong was found")
         return
     hints: set[str] = set()
     for grade, kind in sorted({(f.grade, f.kind): None for f in found}, key=_grade_first):
-        print(kind if kind == grade else f"{grade}: {kind}")
+        say(kind if kind == grade else f"{grade}: {kind}")
         for finding in (f for f in found if (f.grade, f.kind) == (grade, kind)):
             where = " ".join(filter(None, (finding.split, finding.key)))
-            print(broken(f"{where}: {finding.text}" if where else finding.text, "  "))
+            say(broken(f"{where}: {finding.text}" if where else finding.text, "  "))
             if finding.hint and finding.hint not in hints:  # Each is said once.
-                print("\n".join(broken(line, "    ") for line in finding.hint.splitlines()))
+                say("\n".join(broken(line, "    ") for line in finding.hint.splitlines()))
             hints.add(finding.hint)
-        print()
+        say()
     counts = Counter(finding.kind for finding in found)
-    print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    say(", ".join(f"{count} {kind}" for kind, count in counts.items()))
 
 
 def _grade_first(group: tuple[str, str]) -> int:
@@ -182,7 +183,7 @@ def preview_command(
     else:
         with new_file(DEFAULT_PREVIEW) as out:
             draw_preview(source, out, **how)
-    print(f"written: {out}", file=sys.stderr)
+    say(f"written: {out}", to_stderr=True)
 
 
 def _open(name: str, root: str | None, o: list[str], sample: bool, max_pixels: int | None) -> Any:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from segzoo.cli.console import JSON_HELP, print_json
+from segzoo.cli.console import JSON_HELP, print_json, say
 from segzoo.cli.training import parse_pairs
 
 
@@ -47,8 +47,8 @@ def import_command(
         return
     how = "in their order" if report.by_order else "by name"
     without = f", without `{report.prefix}`" if report.prefix else ""
-    print(f"{report.tensors} tensors matched {how}{without}")
+    say(f"{report.tensors} tensors matched {how}{without}")
     for what, names in (("not used", report.left_over), ("no tensors", report.no_tensors)):
         if names:
-            print(f"{what}: {', '.join(names[:10])}{' ...' if len(names) > 10 else ''}")
-    print(f"weights: {out}")
+            say(f"{what}: {', '.join(names[:10])}{' ...' if len(names) > 10 else ''}")
+    say(f"weights: {out}")

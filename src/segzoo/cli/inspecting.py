@@ -30,6 +30,7 @@ def _groups(info: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]
             ("identity", f"{model['identity']} {model['version']}"),
             ("options", _pairs(_applying(model["options"]))),
             ("written by", f"segzoo {info['segzoo']}, torch {info['torch']}, {_format(info)}"),
+            ("checksum", info["checksum"] or "none: of an older segzoo; damage may go unnoticed"),
         ],
     )
     yield (

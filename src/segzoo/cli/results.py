@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from segzoo.cli.comparing import print_comparison
-from segzoo.cli.console import JSON_HELP, print_json, working
+from segzoo.cli.console import JSON_HELP, print_json, say, working
 from segzoo.cli.inspecting import print_description
 from segzoo.cli.scoring import check_drawn, print_evaluation
 from segzoo.cli.training import parse_pairs
@@ -190,7 +190,7 @@ def predict_command(
 
         files = [path for files in written for kind, path in files.items() if kind != "picture"]
         out = Path(*Path(files[0]).parts[: len(DEFAULT.parts)]) if files else DEFAULT
-    print(f"{len(written)} pictures segmented into {out}")
+    say(f"{len(written)} pictures segmented into {out}")
 
 
 def inspect_command(weights: Weights, json: AsJson = False) -> None:

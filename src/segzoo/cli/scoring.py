@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from segzoo.cli.console import say
 from segzoo.cli.tables import (
     cell_width,
     fits,
@@ -34,7 +35,7 @@ def check_drawn(path: Path | None) -> None:
 
 def print_evaluation(result: dict[str, Any]) -> None:
     """Print the scores with their intervals, then the worst pictures and the matrix."""
-    print(f"{result['data']}, {result['split']}: {result['pictures']} pictures")
+    say(f"{result['data']}, {result['split']}: {result['pictures']} pictures")
     scores, intervals = result["scores"], result["intervals"]
     rows = [
         [name, number(value), " to ".join(f"{end:.4f}" for end in intervals.get(name, ()))]
@@ -105,8 +106,8 @@ def _print_confusion(classes: list[str], confusion: dict[str, Any]) -> None:
     lines = _short_lines(classes, counts, shares)
     if lines_fit(lines):
         print_text(f"{title} by number; % of the true class, . is less than half of one")
-        print()
-        print("\n".join(lines) + "\n")
+        say()
+        say("\n".join(lines) + "\n")
         return
     _print_pairs(classes, counts, shares)
 

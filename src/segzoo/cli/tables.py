@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from segzoo.cli.console import make_console, show
+from segzoo.words import visible
 
 NONE = "-"
 PADDING, EDGES = 3, 2  # between columns, and around a table
@@ -38,8 +39,8 @@ def number(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a foreign text with what is not to be printed escaped, as a terminal would obey it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """Return a foreign text as one line, with what a terminal would obey escaped."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _short(value: float) -> str:
@@ -80,9 +81,9 @@ def _print(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> 
 
     console = Console(highlight=False, markup=False, emoji=False, width=room)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(columns[0], overflow="fold")
+    table.add_column(printable(columns[0]), overflow="fold")
     for column in columns[1:]:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(printable(column), justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*("\n".join(map(printable, cell.split("\n"))) for cell in row))
     show(table, console)

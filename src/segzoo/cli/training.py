@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
-from segzoo.cli.console import JSON_HELP, announce
+from segzoo.cli.console import JSON_HELP, announce, say
 from segzoo.config import RunConfig, make_config, with_typed_options
 from segzoo.data.roots import check_root
 from segzoo.errors import SegzooError
@@ -109,10 +109,10 @@ def run_training(values: dict[str, Any]) -> None:
         for split in result.scores
         if result.monitor in result.scores[split]
     )
-    print(f"best epoch {result.best_epoch}: {result.monitor} {scores}")
+    say(f"best epoch {result.best_epoch}: {result.monitor} {scores}")
     for name, error in result.observer_errors.items():
-        print(f"disabled observer: {name} raised {error}")
-    print(f"weights: {result.weights}")
+        say(f"disabled observer: {name} raised {error}")
+    say(f"weights: {result.weights}")
 
 
 def parse_pairs(pairs: list[str] | tuple[str, ...], flag: str) -> dict[str, str]:

@@ -5,13 +5,14 @@ from typing import Annotated, Any
 import typer
 
 from segzoo.cli import COMMANDS
-from segzoo.cli.console import JSON_HELP, make_console, print_json, print_table
+from segzoo.cli.console import JSON_HELP, make_console, print_json, print_table, say
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.options import option_infos
 from segzoo.packages import distribution_of, package_of
 from segzoo.plugins import Plugin, get_manager, get_registry
 from segzoo.registry import SINGULAR, Entry
 from segzoo.specs import KINDS, target_kinds
+from segzoo.words import visible
 
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
@@ -43,7 +44,7 @@ def list_command(
         ]
         _print_lines([("kind", "name", "identity", "what it is"), *rows])
     if absent := registry.absent():
-        print(absent.strip())
+        say(absent.strip())
 
 
 def _print_lines(rows: list[tuple[str, ...]]) -> None:
@@ -51,7 +52,7 @@ def _print_lines(rows: list[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
 
 
 def _print_group(kind: str, entries: list[Entry]) -> None:
@@ -68,7 +69,8 @@ def _print_group(kind: str, entries: list[Entry]) -> None:
     table.add_column()
     for entry in entries:
         alone = len(get_registry().find(kind, entry.spec.name)) == 1
-        table.add_row(entry.spec.name if alone else entry.identity, entry.spec.summary)
+        name = entry.spec.name if alone else entry.identity
+        table.add_row(name, visible(entry.spec.summary))
     console = make_console()
     console.print(f"\n{SINGULAR[kind]}")
     console.print(table)
@@ -121,14 +123,14 @@ def _explain(plugins: list[Plugin], name: str) -> None:
         known = [plugin.identity for plugin in plugins]
         raise SegzooError(f"no plugin `{name}`", f"{nearest(name, known)}there is: {listed(known)}")
     for plugin in matches:
-        print(f"{plugin.identity} {plugin.version}: {plugin.status}")
+        say(f"{plugin.identity} {plugin.version}: {plugin.status}")
         if plugin.reason:
             where = f" in phase {plugin.phase}" if plugin.phase else ""
-            print(f"{plugin.reason}{where}")
+            say(f"{plugin.reason}{where}")
         for warning in _warnings(plugin):
-            print(f"warning: {warning}")
+            say(f"warning: {warning}")
         if plugin.traceback:
-            print(plugin.traceback)
+            say(plugin.traceback)
 
 
 def _told(plugin: Plugin) -> list[str]:
@@ -212,14 +214,14 @@ def _details(entry: Entry) -> dict[str, Any]:
 def _print_entry(entry: Entry) -> None:
     record = _details(entry)
     options = record.pop("options")
-    print(f"{record.pop('kind')} {record.pop('name')}: {record.pop('summary')}")
+    say(f"{record.pop('kind')} {record.pop('name')}: {record.pop('summary')}")
     for name, value in record.items():
         if isinstance(value, dict):
             value = [f"{key}: {text}" for key, text in value.items()]
         text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-        print(f"  {name:<13}{text}")
+        say(f"  {name:<13}{text}")
     if not options:
-        print("  no options")
+        say("  no options")
         return
     flag = {"models": "-o", "datasets": "-O"}.get(entry.spec.kind, "")
     title = f"options{f', given as {flag} NAME=VALUE' if flag else ''}"

@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 
 from segzoo.data import tiff
 from segzoo.data.formats import FORMATS, SUFFIXES, content, heif_library, unread_format, way_to_read
+from segzoo.data.jpeg import check_scans
 from segzoo.errors import SegzooError
 from segzoo.isolation import one_line
 
@@ -96,6 +97,8 @@ def opened(
                 if pages:
                     refuse_pages(picture, path, file)
                 refuse_bands(picture, path, file)
+                if picture.format in ("JPEG", "MPO"):
+                    check_scans(file, path, picture.width * picture.height)
                 if picture.format != "PNG":
                     yield picture
                     return
@@ -250,7 +253,7 @@ def jpeg2000_bands(head: bytes) -> tuple[int, bool]:
     return bands, any(kind in (1, 2) for kind in kinds)
 
 
-def refuse_irregular(path: Path, data: bytes | None) -> None:
+def refuse_irregular(path: Path, data: bytes | None, wanted: str = "a picture") -> None:
     """Refuse what is no file by its name: opening a pipe would wait for somebody to write."""
     if data is not None:
         return
@@ -260,7 +263,7 @@ def refuse_irregular(path: Path, data: bytes | None) -> None:
         return  # Opening it says what is wrong.
     if not stat.S_ISREG(mode):
         what = next((name for holds, name in _IRREGULAR if holds(mode)), "no regular file")
-        raise SegzooError(f"{path} is {what}, not a picture", "replace it, or take it out")
+        raise SegzooError(f"{path} is {what}, not {wanted}", "replace it, or take it out")
 
 
 def unreadable(path: Path, error: Exception, data: bytes | None = None) -> SegzooError:

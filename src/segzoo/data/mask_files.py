@@ -84,7 +84,8 @@ def from_picture(
     if turned_mask.mode == "1":
         return _one_bit(turned_mask)
     if turned_mask.mode == "P":
-        return _indexed(turned_mask)
+        indexed = _indexed(turned_mask)
+        return _as_shown(indexed) if picture.format == "GIF" else indexed
     if turned_mask.mode in ("RGBA", "LA", "PA"):
         return _without_alpha(turned_mask, path)
     array = np.array(turned_mask)
@@ -179,6 +180,23 @@ def _has_spare(palette: list[int], shown: Mapping[int, RGB]) -> bool:
     used = set(shown.values())
     every = enumerate(zip(palette[::4], palette[1::4], palette[2::4], strict=False))
     return any(colour not in (*used, (0, 0, 0), (k, k, k)) for k, colour in every)
+
+
+def _as_shown(mask: StoredMask) -> StoredMask:
+    """Return what a GIF shows, greys as plain values, in the place of its indices.
+
+    Its writers number the colours in use anew, and it has no greys of its own: of the ids 0, 2 and
+    5 they make the indices 0, 1 and 2, whose colours are those of 0, 2 and 5.
+    """
+    if set(mask.shown.values()) <= set(BLACK_AND_WHITE.values()) or mask.alpha:
+        return mask
+    table = np.zeros((256, 3), np.uint8)
+    for index, colour in mask.shown.items():
+        table[index] = colour
+    colours = table[mask.values.numpy()]
+    if (colours[..., :1] == colours).all():
+        return StoredMask(torch.from_numpy(colours[..., 0].copy()))
+    return StoredMask(torch.from_numpy(colours.transpose(2, 0, 1).copy()))
 
 
 def _with_shown(

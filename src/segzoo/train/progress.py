@@ -8,6 +8,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 
 from segzoo.train.run import Run, Scores
+from segzoo.words import visible
 
 NO_BREAK = "\xa0"
 TEXT_OF_BAR = 66
@@ -58,7 +59,7 @@ class Screen:
             f"({sizes}; {len(run.info.classes)} classes, {run.info.target}), "
             f"{height}x{width}, {run.device} {run.precision}"
         )
-        self.console.print(f"run folder: {run.folder}", soft_wrap=True, markup=False)
+        self.console.print(f"run folder: {visible(str(run.folder))}", soft_wrap=True, markup=False)
         self._line(f"an epoch with * is the best so far by {run.monitor}: its weights are kept")
         if self.console.is_terminal:
             spare = self.console.width - TEXT_OF_BAR
@@ -94,6 +95,7 @@ class Screen:
 
     def _line(self, text: str) -> None:
         """Print a line, on a terminal broken between scores; in a log file it stays one line."""
+        text = visible(text)
         if self.console.is_terminal:
             text = textwrap.fill(
                 text,
