@@ -1,7 +1,10 @@
 """Weights that others saved."""
 
+import copy
 import json
 import os
+import pickle
+import zipfile
 from typing import Any
 
 import pytest
@@ -9,8 +12,10 @@ import torch
 from helpers import run_here
 
 import segzoo
+from segzoo.building import BoundedMemory
 from segzoo.errors import SegzooError
 from segzoo.foreign import import_weights
+from segzoo.pickled import load_pickled
 from segzoo.weights import load_model
 
 HOW = {"model": "linknet", "options": {"width": 4}, "classes": ["background", "person"]}
@@ -155,3 +160,61 @@ def test_the_command(state, tmp_path):
     assert shown["size"] == [64, 96]
     again = run_here(*words, "--out", str(tmp_path / "b.safetensors"))
     assert "exists already" in again.stderr
+
+
+def zipped(path, *, packed, size=1 << 20, name="archive/data/0"):
+    """Write an archive as torch.save does, one of whose members is said, or made, to be large."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as file:
+        file.writestr("archive/data.pkl", pickle.dumps({}))
+        file.writestr("archive/version", "3")
+        file.writestr(name, bytes(size))
+    return path
+
+
+def overlapping(path):
+    """Write an archive whose directory names the same bytes many times."""
+    zipped(path, packed=False)
+    with zipfile.ZipFile(path, "a") as file:
+        for number in range(1, 50):
+            twice = copy.copy(file.getinfo("archive/data/0"))
+            twice.filename = f"archive/data/{number}"
+            file.filelist.append(twice)
+        setattr(file, "_didModify", True)  # noqa: B010 - so that the directory is written anew
+    return path
+
+
+HOSTILE = {
+    "compressed": (lambda path: zipped(path, packed=True), "is compressed, .* bytes"),
+    "overlapping": (overlapping, "52 members of .* bytes"),
+    "a large pickle": (
+        lambda path: zipped(path, packed=False, size=(64 << 20) + 1, name="archive/b.pkl"),
+        "of them names and plain values",
+    ),
+    "cut": (lambda path: path.write_bytes(zipped(path, packed=False).read_bytes()[:-30]), "damag"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_an_archive_that_takes_more_than_its_file_is_refused_by_its_directory(
+    tmp_path, name, monkeypatch
+):
+    make, message = HOSTILE[name]
+    make(tmp_path / "a.pth")
+    monkeypatch.setattr(torch, "load", lambda *a, **k: pytest.fail("it was read"))
+    with pytest.raises(SegzooError, match=rf"a\.pth.*{message}"):
+        import_weights(tmp_path / "a.pth", tmp_path / "b.safetensors", **HOW)
+
+
+def test_a_pickle_that_makes_large_tensors_is_refused(tmp_path):
+    torch.save({"a": torch.zeros(1).expand(2, 2)}, tmp_path / "small.pth")
+    assert load_pickled(tmp_path / "small.pth")["a"].shape == (2, 2)
+    with pytest.raises(SegzooError, match=r"x: .*it makes a tensor"), BoundedMemory("x", 100):
+        torch.empty(10**9)
+
+
+def test_a_pipe_is_no_checkpoint(tmp_path):
+    os.mkfifo(tmp_path / "a.pth")
+    with pytest.raises(SegzooError, match="no such file|is a pipe, not a file of weights"):
+        import_weights(tmp_path / "a.pth", tmp_path / "b.safetensors", **HOW)
+    with pytest.raises(SegzooError, match="is a pipe, not a file of weights"):
+        load_pickled(tmp_path / "a.pth")

@@ -23,20 +23,32 @@ from segzoo.train.observers import (
 class FolderOptions:
     """Options of `folder`, the generic data set of images and masks."""
 
-    images: str | None = option(None, "folder of the images under the root; {split} stands for it")
-    masks: str | None = option(None, "folder of the masks under the root; {split} stands for it")
+    images: str | None = option(
+        None,
+        "folder of the images under the root; {split} stands for it",
+        external="segzoo.data.outside:place_fault",
+    )
+    masks: str | None = option(
+        None,
+        "folder of the masks under the root; {split} stands for it",
+        external="segzoo.data.outside:place_fault",
+    )
     suffix: str | None = option(None, "what a mask's name adds to its image's: _mask, _matte")
     pair: str | None = option(
         None,
         "patterns of an image's and its mask's name or path, with {name} for what both share: "
         "img_{name}.*:mask_{name}.png; {class} or * in the mask's for several masks an image",
+        external="segzoo.data.outside:place_fault",
     )
     lists: str = option(
         "auto",
         "text files of the pictures of train, val and test: auto, none, or the folder they are in",
+        external="segzoo.data.outside:place_fault",
     )
     classes: str | None = option(
-        None, "class names by id, comma separated, or a file: names, ids or colours in lines"
+        None,
+        "class names by id, comma separated, or a file: names, ids or colours in lines",
+        external="segzoo.data.outside:classes_fault",
     )
     ignore: str | None = option(
         None,
@@ -77,6 +89,7 @@ class FolderOptions:
         None,
         "pattern of names that belong together (a film, a patient) when val is carved: {group}_*, "
         "{group}/*, or a regular expression with brackets",
+        external="segzoo.data.outside:group_fault",
     )
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.isolation import one_line
 from segzoo.packages import FIRST_PARTY, install_command
+from segzoo.pickled import load_pickled
 from segzoo.plugins import get_registry
 from segzoo.registry import Entry
 from segzoo.tensors import load_tensors
@@ -283,7 +284,7 @@ def _read(path: Path, owner: str) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             values = load_tensors(path)
         else:
-            values = torch.load(path, map_location="cpu", weights_only=True)
+            values = load_pickled(path)
     except Exception as error:
         raise SegzooError(
             f"{owner}: encoder_weights={path} cannot be read: {one_line(error)[:300]}",

@@ -25,10 +25,12 @@ from segzoo.metrics import MetricSet
 from segzoo.metrics.matrix import MetricSetWithMatrix, shares
 from segzoo.metrics.pictures import check_ending
 from segzoo.offline import offline
+from segzoo.plugins import get_registry
 from segzoo.predict import AS_TRAINED, Segmenter, load
 from segzoo.ranks import Ranks, asked_for, gathered, joined, told
 from segzoo.scale import ScaleWatch, fitting
 from segzoo.train.device import InPieces, autocast
+from segzoo.untrusted import options_of_file
 from segzoo.weights_info import WeightsInfo
 
 log = logging.getLogger("segzoo")
@@ -154,9 +156,12 @@ def evaluate_weights(
     name = data or str(trained.data["identity"])
     given = dict(options or {})
     if data is None:
-        given = {**trained.data["options"], **given}
+        beside = _run_of(path)
+        given = {**_options_of(trained, path, beside.get("data_options"), given), **given}
         if root is None and not sample:
-            root, sample = _where_it_was_trained(path)
+            root, sample = beside.get("root"), bool(beside.get("sample", False))
+            if root:
+                log.info("data in %s, as in the training", root)
     source = DataSource(name, root=root, options=given, sample=sample)
     # What the file says of its data set downloads nothing; what the caller says may.
     of_file = f"{path or 'the model'}, data set {name},"
@@ -236,18 +241,28 @@ def _loaded(weights: str | Path | Segmenter, device: str, precision: str) -> Seg
     return weights
 
 
-def _where_it_was_trained(weights: Path | None) -> tuple[str | None, bool]:
-    """Return the root and --sample of the run folder that the weights lie in, if they do."""
-    if weights is None:
-        return None, False
-    config = weights.parent / "config.toml"
-    if not config.is_file():
-        return None, False
-    values = read_config(config)
-    root, sample = values.get("root"), bool(values.get("sample", False))
-    if root:
-        log.info("data in %s, as in the training", root)
-    return root, sample
+def _run_of(weights: Path | None) -> dict[str, Any]:
+    """Return the settings of the run folder that the weights lie in, if they do."""
+    config = None if weights is None else weights.parent / "config.toml"
+    return read_config(config) if config is not None and config.is_file() else {}
+
+
+def _options_of(
+    trained: WeightsInfo, path: Path | None, own: Any, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the data set's options that the weights name; those that lead out of it only where
+    the run's own settings, or the caller, say the same.
+    """
+    entry = get_registry().get("datasets", str(trained.data["identity"]))
+    named = {k: v for k, v in trained.data["options"].items() if k not in given}
+    return options_of_file(
+        entry.spec.options,
+        named,
+        entry.owner,
+        str(path or "the model"),
+        way_out="say it yourself, as -O NAME=VALUE, if it is meant",
+        trusted=own if isinstance(own, dict) else {},
+    )
 
 
 def _split(source: DataSource, given: str | None) -> tuple[str, Any]:

@@ -19,6 +19,7 @@ from segzoo.errors import SegzooError, listed, nearest
 from segzoo.isolation import one_line
 from segzoo.model import NORMALIZATIONS, create_model, model_record, normalization
 from segzoo.packages import core_version
+from segzoo.pickled import load_pickled
 from segzoo.tensors import load_tensors
 from segzoo.weights import load_model, save_weights
 from segzoo.weights_info import WeightsInfo
@@ -139,7 +140,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     if path.suffix == ".safetensors":
         return load_tensors(path), ()
     try:
-        values: Any = torch.load(path, map_location="cpu", weights_only=True)
+        values: Any = load_pickled(path)
+    except SegzooError:
+        raise
     except Exception as error:
         raise _unreadable(path, error) from error
     for _ in range(3):

@@ -30,12 +30,22 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     older: Mapping[Any, Any] | None = None,
+    external: bool | str = False,
 ) -> Any:
     """Declare one field of an options dataclass: its default, one line of help, its range.
 
     `older` says what values of another type, as files of earlier versions hold them, are today.
+    `external` says that a value may name what lies outside of it: a file, a folder, a download, or
+    code. Such a value is refused where it comes out of a weights file. True refuses all but None
+    and the default, "module:attr" those for which that function, given the value, returns why.
     """
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "older": older or {}}
+    metadata = {
+        "help": help,
+        "minimum": minimum,
+        "maximum": maximum,
+        "older": older or {},
+        "external": external,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -50,6 +60,7 @@ class OptionInfo:
     minimum: float | None
     maximum: float | None
     older: Mapping[Any, Any] = dataclasses.field(default_factory=dict)
+    external: bool | str = False
 
     @property
     def optional(self) -> bool:
@@ -102,6 +113,7 @@ def option_infos(options: type | None) -> list[OptionInfo]:
             minimum=field.metadata.get("minimum"),
             maximum=field.metadata.get("maximum"),
             older=field.metadata.get("older", {}),
+            external=field.metadata.get("external", False),
         )
         for field in dataclasses.fields(options)
     ]

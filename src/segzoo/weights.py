@@ -10,25 +10,26 @@ import json
 import math
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from segzoo.building import build_for, outlined
+from segzoo.checksum import CHECKSUM, METHOD, check_sum, sum_of
 from segzoo.errors import SegzooError, listed
 from segzoo.isolation import one_line
 from segzoo.model import SegmentationModel, create_model, model_record, saved_options
-from segzoo.offline import offline
+from segzoo.options import make_options, option_infos
 from segzoo.packages import core_version, install_command, package_of
 from segzoo.plugins import get_registry
 from segzoo.provenance import training_record
 from segzoo.store import atomic
 from segzoo.tensors import Header, load_tensors, read_header, write_tensors
 from segzoo.train.run import Run, Scores
+from segzoo.untrusted import options_of_file
 from segzoo.weights_info import WeightsInfo, description_fault, info_of
 
 BEST = "best.safetensors"
@@ -82,10 +83,11 @@ def save_weights(path: Path, model: SegmentationModel, info: WeightsInfo) -> Non
             value = value.clone()
         seen.add(value.data_ptr())
         tensors[name] = value
-    described = info.as_dict()
+    described = info.as_dict() | {"checksum": METHOD}
     if fault := description_fault(described):  # Nothing is written that would not be read.
         raise ValueError(f"{path} would not be readable: {fault}")
     metadata = {"format": "pt", "segzoo": json.dumps(described)}
+    metadata[CHECKSUM] = sum_of(metadata, tensors)
     with atomic(path) as temporary:
         write_tensors(temporary, tensors, metadata)
 
@@ -158,45 +160,69 @@ def load_model(path: str | Path) -> tuple[SegmentationModel, WeightsInfo]:
     path = weights_file(path)
     header = read_header(path)
     info = info_of(path, header)
-    identity, options = str(info.model["identity"]), info.model["options"]
     _check_installed(path, info)
+    options, build = _builder(path, info)
+    with _told_of(path):
+        model = outlined(str(path), build, header)
+        if model is not None and (reason := _difference(model, header)):
+            raise _unlike(path, info, reason)
+        tensors = load_tensors(path)
+        check_sum(path, header, tensors)
+        # Once more, for what is not saved has to be made by the network itself.
+        model = build_for(str(path), build, header)
+    _check_kept(path, model, options)
+    try:
+        model.network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = (str(error).splitlines()[1:2] or [str(error)])[0].strip()[:300]
+        raise _unlike(path, info, reason) from error
+    _check_values(path, model)
+    return model.eval(), info
+
+
+def _builder(
+    path: Path, info: WeightsInfo
+) -> tuple[dict[str, Any], Callable[[], SegmentationModel]]:
+    """Return the options of the model that a file names, looked through, and what builds it."""
+    with _told_of(path):
+        entry = get_registry().get("models", str(info.model["identity"]))
+        options = options_of_file(entry.spec.options, info.model["options"], entry.owner, str(path))
+        make_options(entry.spec.options, options, entry.owner)
+        entry.resolve("build")  # What it imports is the package's own affair.
 
     def build() -> SegmentationModel:
         return create_model(
-            identity,
+            entry.identity,
             in_channels=info.model["in_channels"],
             num_classes=len(info.classes),
             options=options,
         )
 
-    def unlike(reason: str) -> SegzooError:
-        return SegzooError(
-            f"{path} does not hold the weights of `{identity}` with these options: {reason}",
-            f"it says {identity} {info.model['version']} with {options}",
-        )
+    return options, build
 
-    with offline(str(path)), _told_of(path):
-        model = _outlined(build)
-        if model is not None and (reason := _difference(model, header)):
-            raise unlike(reason)
-        tensors = load_tensors(path)
-        # Once more, for what is not saved has to be made by the network itself.
-        with contextlib.nullcontext() if model is not None else BoundedMemory(header.bytes):
-            model = build()
+
+def _check_kept(path: Path, model: SegmentationModel, options: dict[str, Any]) -> None:
+    """Refuse options that the network itself does not keep, as those that name other files.
+
+    Their plugin has not declared them as `external`.
+    """
+    infos = option_infos(model.entry.spec.options)
     saved = saved_options(model)
-    if other := [name for name, value in options.items() if saved.get(name, value) != value]:
-        raise SegzooError(
-            f"{path}: its model's option {other[0]}={options[other[0]]} reads or downloads "
-            "something",
-            "weights files hold all that they need; train anew, or `segzoo import` its tensors",
-        )
-    try:
-        model.network.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = (str(error).splitlines()[1:2] or [str(error)])[0].strip()[:300]
-        raise unlike(reason) from error
-    _check_values(path, model)
-    return model.eval(), info
+    for info in infos:
+        kept, given = saved.get(info.name), options.get(info.name)
+        if given is not None and kept != given and kept in (None, info.default):
+            raise SegzooError(
+                f"{path}: its model's option {info.name}={given} reads or downloads something",
+                "weights files hold all that they need; train anew, or `segzoo import` its tensors",
+            )
+
+
+def _unlike(path: Path, info: WeightsInfo, reason: str) -> SegzooError:
+    model = info.model
+    return SegzooError(
+        f"{path} does not hold the weights of `{model['identity']}` with these options: {reason}",
+        f"it says {model['identity']} {model['version']} with {model['options']}",
+    )
 
 
 def _check_installed(path: str | Path, info: WeightsInfo) -> None:
@@ -244,42 +270,6 @@ def _check_values(path: str | Path, model: SegmentationModel) -> None:
             raise SegzooError(
                 f"{path}: `{name}`, a variance, is negative", "it is damaged: copy it again"
             )
-
-
-def _outlined(build: Callable[[], SegmentationModel]) -> SegmentationModel | None:
-    """Build a model whose tensors have shapes and no memory; None where its code needs values.
-
-    A file may ask for any width, and so for any amount of memory.
-    """
-    try:
-        with torch.device("meta"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Networks that fill tensors are told that it is vain.
-            return build()
-    except Exception:
-        return None  # If something is wrong with the network, building it says so.
-
-
-class BoundedMemory(TorchDispatchMode):
-    """Refuses tensors that are much larger than all of a file's: RuntimeError.
-
-    For networks that cannot be built without memory. What is made anew is counted, not what
-    operations return.
-    """
-
-    SPARE = 256 << 20  # bytes, for what a network tries or makes besides its weights
-
-    def __init__(self, tensors_bytes: int) -> None:
-        super().__init__()
-        self.left = 4 * tensors_bytes + self.SPARE
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if args and isinstance(args[0], (list, tuple)) and all(type(v) is int for v in args[0]):
-            self.left -= 4 * math.prod(args[0])
-            if self.left < 0:
-                raise RuntimeError(f"it makes a tensor {list(args[0])}, the file's are far smaller")
-        return func(*args, **(kwargs or {}))
 
 
 def _difference(model: SegmentationModel, header: Header) -> str:

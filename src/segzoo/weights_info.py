@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from segzoo.checksum import METHOD
 from segzoo.config import MOST_PIXELS
 from segzoo.data.sample import COLOURS_OF, DataInfo, is_clean_text, is_colour
 from segzoo.errors import SegzooError
@@ -40,7 +41,7 @@ class WeightsInfo:
     trained (`provenance.training_record`): recipe, settings, and which of them differ from the
     recipe's. `shown` says at what `scale` training pictures, of the median size `pictures`, were
     shown, whole or in `crops`: see `segzoo.scale`. Both are None in imported files and those of an
-    older segzoo.
+    older segzoo. `checksum` is by which method the file can tell that it was damaged.
     """
 
     model: dict[str, Any]
@@ -62,6 +63,7 @@ class WeightsInfo:
     torch: str = ""
     training: dict[str, Any] | None = None
     shown: dict[str, Any] | None = None
+    checksum: str | None = None
 
     def __repr__(self) -> str:
         return (
@@ -291,5 +293,6 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "training": (_or_none(_is_training), "recipe, settings and names of changed settings, or null"),
     "shown": (_or_none(_is_shown), "size, scale and crops of the pictures, or null"),
+    "checksum": (lambda v: v in (None, METHOD), f"{METHOD} or null"),
 }
 """The same of values that files of an older segzoo do not have."""

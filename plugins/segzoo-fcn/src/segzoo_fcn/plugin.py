@@ -12,7 +12,9 @@ class FCNOptions:
 
     encoder: str | None = option(None, "network of timm in the place of VGG16, such as resnet50")
     encoder_weights: str | None = option(
-        "imagenet", "pretrained weights of `encoder`: imagenet, a tag of timm's, a file, or none"
+        "imagenet",
+        "pretrained weights of `encoder`: imagenet, a tag of timm's, a file, or none",
+        external=True,
     )
     width: int = option(
         64,

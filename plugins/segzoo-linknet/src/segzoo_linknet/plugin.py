@@ -13,7 +13,9 @@ class LinkNetOptions:
         None, "network of timm in the place of LinkNet's own encoder; resnet18 is the paper's"
     )
     encoder_weights: str | None = option(
-        "imagenet", "pretrained weights of `encoder`: imagenet, a tag of timm's, a file, or none"
+        "imagenet",
+        "pretrained weights of `encoder`: imagenet, a tag of timm's, a file, or none",
+        external=True,
     )
     width: int = option(
         64, "channels of the first encoder block; the others have 2, 4 and 8 times as many; an "

@@ -10,8 +10,10 @@ from segzoo_hk.plugin import HKOptions
 class PortraitsOptions(HKOptions):
     """Options of `portraits`: those of its layout, and what to generate."""
 
-    train: int = option(1000, "generated training pictures, val included", minimum=1)
-    test: int = option(100, "generated test pictures", minimum=1)
+    train: int = option(
+        1000, "generated training pictures, val included", minimum=1, maximum=1_000_000
+    )
+    test: int = option(100, "generated test pictures", minimum=1, maximum=1_000_000)
     seed: int = option(0, "seed of the generator", minimum=0)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from segzoo import SegzooError
 from segzoo.errors import listed
+from segzoo.pickled import load_pickled
 from segzoo.tensors import load_tensors
 
 
@@ -58,7 +59,7 @@ def _read(owner: str, file: Path) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             loaded: Any = load_tensors(file)
         else:
-            loaded = torch.load(file, map_location="cpu", weights_only=True)
+            loaded = load_pickled(file)
     except Exception as error:  # torch.load raises whatever it makes of damage.
         raise SegzooError(
             f"{owner}: encoder_weights={file} cannot be read: {' '.join(str(error).split())[:200]}",

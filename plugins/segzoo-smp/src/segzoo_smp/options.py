@@ -25,7 +25,7 @@ class EncoderOptions:
     """What every architecture takes."""
 
     encoder: str = option("resnet34", ENCODER_HELP)
-    encoder_weights: str | None = option(None, WEIGHTS_HELP)
+    encoder_weights: str | None = option(None, WEIGHTS_HELP, external=True)
     depth: int = option(5, DEPTH_HELP, minimum=3, maximum=5)
 
     def __post_init__(self) -> None:
@@ -108,7 +108,10 @@ class DeepLabV3Options(EncoderOptions):
     output_stride: Literal[8, 16] = option(8, OUTPUT_STRIDE_HELP)
     decoder_channels: int = option(256, "channels of the atrous pyramid", minimum=1)
     atrous_rate: int = option(
-        12, "dilation of the first atrous convolution; the others have 2 and 3 times it", minimum=1
+        12,
+        "dilation of the first atrous convolution; the others have 2 and 3 times it",
+        minimum=1,
+        maximum=1024,
     )
     separable: bool = option(False, "separable convolutions in the atrous pyramid")
     dropout: float = option(0.5, "dropout after the atrous pyramid", minimum=0, maximum=1)

@@ -48,10 +48,14 @@ class NetworkOptions:
     """Options of the network without an auxiliary head."""
 
     weights: str | None = option(
-        None, "weights of the whole network: a tag of torchvision's (DEFAULT), or a file"
+        None,
+        "weights of the whole network: a tag of torchvision's (DEFAULT), or a file",
+        external=True,
     )
     backbone_weights: str | None = option(
-        None, "weights of the classifier it is built on: a tag (IMAGENET1K_V1, DEFAULT), or a file"
+        None,
+        "weights of the classifier it is built on: a tag (IMAGENET1K_V1, DEFAULT), or a file",
+        external=True,
     )
 
     def __post_init__(self) -> None:
@@ -70,7 +74,9 @@ class AuxNetworkOptions(NetworkOptions):
 class VOCOptions:
     """Options of `voc2012`."""
 
-    download: bool = option(False, "let torchvision download the set (2 GB) where it is missing")
+    download: bool = option(
+        False, "let torchvision download the set (2 GB) where it is missing", external=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +87,9 @@ class PetOptions:
         "pet", "pet: background and pet, their border is ignored; trimap: the border is a class"
     )
     val: float = option(0.1, "share of trainval carved out (seeded) as val", minimum=0, maximum=0.9)
-    download: bool = option(False, "let torchvision download the set (0.8 GB) where it is missing")
+    download: bool = option(
+        False, "let torchvision download the set (0.8 GB) where it is missing", external=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +106,9 @@ class SBDOptions:
     train_noval: bool = option(
         False, "train on train_noval.txt, which leaves out the pictures of VOC 2012's val"
     )
-    download: bool = option(False, "let torchvision download the set (1.4 GB) where it is missing")
+    download: bool = option(
+        False, "let torchvision download the set (1.4 GB) where it is missing", external=True
+    )
 
 
 def segzoo_models() -> list[ModelSpec]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_model_weights
 
 from segzoo.errors import SegzooError, listed, nearest
+from segzoo.pickled import load_pickled
 
 log = logging.getLogger("segzoo")
 
@@ -76,7 +77,7 @@ def _read_file(path: Path) -> State:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_pickled(path)
     except (*UNREADABLE, SafetensorError) as error:
         reason = str(error).strip().splitlines()[:1]
         raise SegzooError(

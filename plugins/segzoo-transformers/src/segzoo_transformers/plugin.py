@@ -17,10 +17,14 @@ class NetworkOptions:
 
     size: str = option("", SIZE)
     config: str | None = option(
-        None, "transformers' configuration: a config.json, its folder, or JSON text (or a part)"
+        None,
+        "transformers' configuration: a config.json, its folder, or JSON text (or a part)",
+        external="segzoo_transformers.foreign:config_fault",
     )
     pretrained: str | None = option(
-        None, "folder or hub name of a model: its weights (safetensors) and its configuration"
+        None,
+        "folder or hub name of a model: its weights (safetensors) and its configuration",
+        external=True,
     )
 
 

@@ -14,7 +14,9 @@ class UNetOptions:
         None, "network of timm in the place of U-Net's own encoder, such as resnet34"
     )
     encoder_weights: str | None = option(
-        "imagenet", "pretrained weights of `encoder`: imagenet, a tag of timm's, a file, or none"
+        "imagenet",
+        "pretrained weights of `encoder`: imagenet, a tag of timm's, a file, or none",
+        external=True,
     )
     width: int | None = option(
         None,

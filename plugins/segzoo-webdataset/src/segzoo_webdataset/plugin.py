@@ -13,7 +13,9 @@ class ShardOptions:
     image: str | None = option(None, "extension of the images in the shards: jpg, image.png")
     mask: str | None = option(None, "extension of the masks in the shards: png, seg.png")
     classes: str | None = option(
-        None, "class names by id, comma separated, or a file: names, ids or colours in lines"
+        None,
+        "class names by id, comma separated, or a file: names, ids or colours in lines",
+        external="segzoo.data.outside:classes_fault",
     )
     ignore: str | None = option(
         None,
