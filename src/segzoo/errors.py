@@ -36,6 +36,24 @@ class StoppedError(SegzooError):
         self.number = number
 
 
+class PluginCodeError(SegzooError):
+    """A plugin's own code raised something in a training; `trace` is the traceback's text.
+
+    The command line exits with 1.
+    """
+
+    def __init__(self, message: str, hint: str = "", trace: str = "") -> None:
+        super().__init__(message, hint)
+        self.trace = trace
+
+
+class Overdue(BaseException):
+    """Raised in the middle of what takes too long, when somebody wants the training to end.
+
+    No Exception, so that nobody who handles those, such as a data set, takes it for theirs.
+    """
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a phrase such as ``did you mean `unet`? `` for the closest known name, or ``""``."""
     close = difflib.get_close_matches(name, sorted(set(known)), n=1, cutoff=0.5)

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
 
@@ -40,7 +41,7 @@ def contained(plugin: Plugin, *, heavy: str, slow: str) -> Iterator[None]:
             contextlib.redirect_stdout(sys.stderr),
             warnings.catch_warnings(),
             _kept_logging(),
-            _kept_folder(),
+            kept_folder(),
         ):
             yield
     finally:
@@ -79,13 +80,22 @@ def one_line(error: BaseException) -> str:
     """Return an error in one line; the type is left out where the text is ours."""
     try:
         text = " ".join(str(error).split())
-    except (Exception, SystemExit):  # the error is a plugin's, and so is its __str__
+    except BaseException:  # the error is a plugin's, and so is its __str__
         text = ""
     if isinstance(error, SegzooError):
         return text
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def trace_of(error: BaseException) -> str:
+    """Return the text of a traceback, which an error's own `__str__` cannot spoil."""
+    try:
+        lines = traceback.format_exception(error)
+    except BaseException:  # Whatever a plugin's error does when it is looked at.
+        lines = [*traceback.format_tb(error.__traceback__), f"{type(error).__name__}\n"]
+    return "".join(lines)
 
 
 @contextlib.contextmanager
@@ -107,7 +117,7 @@ def _kept_logging() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _kept_folder() -> Iterator[None]:
+def kept_folder() -> Iterator[None]:
     """Come back to the working folder, on which relative paths on the command line depend."""
     folder = None
     with contextlib.suppress(OSError):  # it may have been deleted

@@ -11,6 +11,7 @@ from segzoo.errors import SegzooError
 from segzoo.options import make_options, options_dict
 from segzoo.plugins import get_registry
 from segzoo.registry import Entry
+from segzoo.unchanged import unchanged_process
 
 
 class SegmentationModel(nn.Module):
@@ -111,7 +112,8 @@ def create_model(
     made = make_options(entry.spec.options, options, entry.owner)
     build = entry.resolve("build")
     try:
-        network = build(in_channels=in_channels, num_classes=num_classes, options=made)
+        with unchanged_process():
+            network = build(in_channels=in_channels, num_classes=num_classes, options=made)
     except ValueError as error:
         raise SegzooError(f"{entry.owner} cannot be built: {error}") from error
     if not isinstance(network, nn.Module):

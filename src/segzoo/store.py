@@ -115,6 +115,13 @@ def new_file(path: Path) -> Iterator[Path]:
         raise
 
 
+def shown(path: Path) -> Path:
+    """Return a path as it is best said: from the working folder, if it lies below that."""
+    with contextlib.suppress(OSError, ValueError):
+        return path.relative_to(Path.cwd())
+    return path
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file atomically."""
     with atomic(path) as temporary:

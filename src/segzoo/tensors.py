@@ -26,8 +26,15 @@ MOST_DIMENSIONS = 16
 DEEPEST = 16  # A header needs 3 levels, and segzoo's description those of the options in it.
 SIZES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2,
-    "BF16": 2, "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8,
+    "BF16": 2, "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
+TYPES = {
+    "bool": "BOOL", "uint8": "U8", "int8": "I8", "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2", "int16": "I16", "uint16": "U16", "float16": "F16",
+    "bfloat16": "BF16", "int32": "I32", "uint32": "U32", "float32": "F32", "int64": "I64",
+    "uint64": "U64", "float64": "F64", "complex64": "C64",
+}  # fmt: skip
+"""What the format calls torch's types."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,31 @@ def write_tensors(
         if found is None:
             raise
         raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+
+
+def tensors_fault(tensors: Mapping[str, Any]) -> str:
+    """Say what keeps tensors from being written as a file that `read_header` takes, or ""."""
+    header: dict[str, Any] = {}
+    end = 0
+    for name, value in tensors.items():
+        kind = TYPES.get(str(getattr(value, "dtype", "")).removeprefix("torch."))
+        if not hasattr(value, "layout"):
+            return f"`{name}` is a {type(value).__name__}, no tensor"
+        if kind is None or str(value.layout) != "torch.strided" or value.is_quantized:
+            what = value.dtype if str(value.layout) == "torch.strided" else value.layout
+            return f"`{name}` is of {str(what).removeprefix('torch.')}, which files do not hold"
+        begin, end = end, end + SIZES[kind] * math.prod(value.shape)
+        header[str(name)] = {
+            "dtype": kind, "shape": list(value.shape), "data_offsets": [begin, end]
+        }  # fmt: skip
+    try:
+        text = json.dumps(header, ensure_ascii=False).encode()
+        if "__metadata__" in header or len(text) > MOST_HEADER - MOST_METADATA:
+            return f"the names of its {len(header)} tensors are too long"
+        _checked(parse_json(text), end)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def parse_json(data: bytes) -> Any:

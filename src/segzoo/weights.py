@@ -27,7 +27,8 @@ from segzoo.packages import core_version, install_command, package_of
 from segzoo.plugins import get_registry
 from segzoo.provenance import training_record
 from segzoo.store import atomic
-from segzoo.tensors import Header, load_tensors, read_header, write_tensors
+from segzoo.tensors import Header, load_tensors, read_header, tensors_fault, write_tensors
+from segzoo.train.optim import numbers_of
 from segzoo.train.run import Run, Scores
 from segzoo.untrusted import options_of_file
 from segzoo.weights_info import WeightsInfo, description_fault, info_of
@@ -38,8 +39,13 @@ BEST = "best.safetensors"
 def save_run_weights(run: Run, metrics: dict[str, Scores]) -> None:
     """Write the run's deployed model to its best.safetensors, atomically."""
     run.check_kept(weights=False)
+    save_weights(run.best_path, run.deployed, described(run, metrics))
+
+
+def described(run: Run, metrics: dict[str, Scores]) -> WeightsInfo:
+    """Return what the weights of a run are to say of themselves."""
     info = run.info
-    described = WeightsInfo(
+    return WeightsInfo(
         model=model_record(run.model),
         classes=info.classes,
         palette=info.palette,
@@ -64,7 +70,6 @@ def save_run_weights(run: Run, metrics: dict[str, Scores]) -> None:
         training=training_record(run.config),
         shown=run.shown,
     )
-    save_weights(run.best_path, run.deployed, described)
 
 
 def finite(scores: Scores) -> Scores:
@@ -83,10 +88,11 @@ def save_weights(path: Path, model: SegmentationModel, info: WeightsInfo) -> Non
             value = value.clone()
         seen.add(value.data_ptr())
         tensors[name] = value
-    described = info.as_dict() | {"checksum": METHOD}
-    if fault := description_fault(described):  # Nothing is written that would not be read.
+    values = info.as_dict() | {"checksum": METHOD}
+    # Nothing is written that would not be read.
+    if fault := description_fault(values) or tensors_fault(tensors):
         raise ValueError(f"{path} would not be readable: {fault}")
-    metadata = {"format": "pt", "segzoo": json.dumps(described)}
+    metadata = {"format": "pt", "segzoo": json.dumps(values)}
     metadata[CHECKSUM] = sum_of(metadata, tensors)
     with atomic(path) as temporary:
         write_tensors(temporary, tensors, metadata)
@@ -260,13 +266,17 @@ def _told_of(path: str | Path) -> Iterator[None]:
 
 def _check_values(path: str | Path, model: SegmentationModel) -> None:
     """Raise SegzooError for weights that are no finite numbers: every prediction would be none."""
-    for name, value in model.network.state_dict().items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+    values = model.network.state_dict()
+    for name, variance in numbers_of(model.network):
+        value = values.get(name)
+        if value is None or not (value.is_floating_point() or value.is_complex()):
+            continue
+        if not bool(torch.isfinite(value).all()):
             raise SegzooError(
                 f"{path}: the values of `{name}` are not all finite numbers",
                 "it comes from a training that had diverged, or is damaged",
             )
-        if name.endswith("running_var") and bool((value < 0).any()):
+        if variance and bool((value < 0).any()):
             raise SegzooError(
                 f"{path}: `{name}`, a variance, is negative", "it is damaged: copy it again"
             )

@@ -22,11 +22,11 @@ from segzoo.cli.console import (
     end_announcing,
     fitted,
 )
-from segzoo.errors import SegzooError, StoppedError
+from segzoo.errors import PluginCodeError, SegzooError, StoppedError
 from segzoo.packages import core_version
 from segzoo.words import visible
 
-_BAD_USE = 2
+_BAD_USE, _BROKEN_PLUGIN = 2, 1
 
 COMMANDS = {
     "list": "segzoo.cli.zoo:list_command",
@@ -114,8 +114,7 @@ def main() -> None:
         make_app(only=words[0] if words else "")()
     except SegzooError as error:
         _print_error(error)
-        status = 128 + error.number if isinstance(error, StoppedError) else _BAD_USE
-        raise SystemExit(status) from (error if _debugging() else None)
+        raise SystemExit(_status(error)) from (error if _debugging() else None)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
@@ -125,6 +124,12 @@ def main() -> None:
         raise SystemExit(0) from None
     finally:
         end_announcing()
+
+
+def _status(error: SegzooError) -> int:
+    if isinstance(error, StoppedError):
+        return 128 + error.number
+    return _BROKEN_PLUGIN if isinstance(error, PluginCodeError) else _BAD_USE
 
 
 def _add_plugin_commands(app: typer.Typer) -> None:

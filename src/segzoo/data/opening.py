@@ -17,6 +17,7 @@ from segzoo.options import make_options, option_infos, options_dict
 from segzoo.plugins import get_registry
 from segzoo.registry import Entry
 from segzoo.store import replace_folder
+from segzoo.unchanged import unchanged_process
 
 log = logging.getLogger("segzoo")
 
@@ -56,7 +57,8 @@ class DataSource:
 
     def split(self, split: str) -> Any:
         """Build one split; raises MissingSplitError where the data set has none of that name."""
-        return self._build(root=self.root, split=split, options=self.options)
+        with unchanged_process():
+            return self._build(root=self.root, split=split, options=self.options)
 
     def splits(self, names: Sequence[str]) -> dict[str, Any]:
         """Build those of the splits that there are."""

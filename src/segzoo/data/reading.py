@@ -18,9 +18,10 @@ from segzoo.data.cache import SampleCache
 from segzoo.data.crops import Crops, Recent
 from segzoo.data.finish import finish_sample
 from segzoo.data.sample import DataInfo, Sample
-from segzoo.errors import SegzooError
-from segzoo.isolation import one_line
+from segzoo.errors import Overdue, PluginCodeError, SegzooError
+from segzoo.isolation import one_line, trace_of
 from segzoo.randomness import OwnRandom, kept_random, seed_random
+from segzoo.unchanged import unchanged_process
 
 ALIKE = "all pictures of a data set have the same channels"
 _END: Any = object()
@@ -37,18 +38,23 @@ class Read(NamedTuple):
 def naming(info: DataInfo, index: int) -> Iterator[None]:
     """Turn whatever a data set raises while it reads a sample into a SegzooError that names both.
 
-    An error of another kind is the data set's own: the place in its code is said.
+    An error of another kind is the data set's own: the place in its code is said. What the data
+    set changes for the whole process is put back.
     """
     try:
-        yield
-    except SegzooError:
+        with unchanged_process():
+            yield
+    except (SegzooError, Overdue):
         raise
-    except (Exception, SystemExit) as error:  # sys.exit() in a data set is its own error, too.
+    except BaseException as error:  # sys.exit() in a data set is its own error, too.
+        if isinstance(error, KeyboardInterrupt) and get_worker_info() is None:
+            raise  # Ctrl-C; of the processes that read, which are deaf, it is the data set's.
         *_, last = traceback.extract_tb(error.__traceback__)
-        raise SegzooError(
+        raise PluginCodeError(
             f"{info.identity}, sample {index}: {one_line(error)} "
             f"(in {Path(last.filename).name}, line {last.lineno})",
             "`segzoo data check` looks at every sample; correct the file, or the data set's code",
+            trace_of(error),  # as text, which comes out of another process too
         ) from error
 
 

@@ -8,7 +8,9 @@ import numpy as np
 
 from segzoo.data.reading import mixed
 from segzoo.data.sample import Sample
+from segzoo.errors import Overdue
 from segzoo.randomness import kept_random, seed_random
+from segzoo.unchanged import unchanged_process
 
 LOOKED_AT = 5
 
@@ -24,9 +26,12 @@ def typical_size(dataset: Any, seed: int) -> tuple[int, int] | None:
         seed_random(mixed(seed, 0))
         for raw in _some(dataset):
             try:
-                shape = Sample(*raw()).image.shape
+                with unchanged_process():
+                    shape = Sample(*raw()).image.shape
                 sizes.append((int(shape[-2]), int(shape[-1])))
-            except Exception:  # Whatever it is, reading it for the training names it.
+            except (Overdue, KeyboardInterrupt):
+                raise
+            except BaseException:  # Whatever it is, reading it for the training names it.
                 continue
     return sorted(sizes, key=math.prod)[len(sizes) // 2] if sizes else None
 

@@ -16,7 +16,9 @@ from segzoo.losses.pixelwise import build_cross_entropy as build_cross_entropy
 from segzoo.options import make_options
 from segzoo.plugins import get_registry
 from segzoo.ranks import own_share
+from segzoo.registry import Entry
 from segzoo.terms import parse_terms
+from segzoo.unchanged import unchanged_process
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -28,15 +30,19 @@ class WeightedSum(nn.Module):
     (`segzoo.ranks.total`). Any other one is averaged over the ranks, by their shares of the batch.
     """
 
-    def __init__(self, terms: Sequence[tuple[float, Loss]]) -> None:
+    def __init__(
+        self, terms: Sequence[tuple[float, Loss]], entries: Sequence[Entry | None] = ()
+    ) -> None:
         super().__init__()
         self.terms = list(terms)
+        self.entries = [*entries, *[None] * (len(terms) - len(entries))]
         self.parts = nn.ModuleList(loss for _, loss in terms if isinstance(loss, nn.Module))
 
     def forward(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
         """Return the weighted sum, a scalar."""
         losses = []
-        for weight, loss in self.terms:
+        # An error that comes out of a loss is told to be that of `entry`: see train/culprit.py.
+        for (weight, loss), entry in zip(self.terms, self.entries, strict=True):  # noqa: B007
             share = 1.0 if getattr(loss, "of_all_ranks", False) else own_share()
             losses.append(weight * share * loss(logits_BKHW, target_BHW))
         return torch.stack(losses).sum()
@@ -50,12 +56,14 @@ def make_loss(
     Raises SegzooError for a malformed expression, an unknown loss, or one that does not take the
     data's target kind, naming those that do.
     """
-    terms = []
+    terms, entries = [], []
     registry = get_registry()
     for weight, name, values in parse_terms(expression, "+", "loss"):
         entry = registry.get_for(target, "losses", name)
         options = make_options(entry.spec.options, values, entry.owner)
         build = entry.resolve("build")
-        loss = build(classes=tuple(classes), ignore_index=ignore_index, options=options)
+        with unchanged_process():
+            loss = build(classes=tuple(classes), ignore_index=ignore_index, options=options)
         terms.append((weight, loss))
-    return WeightedSum(terms)
+        entries.append(entry)
+    return WeightedSum(terms, entries)

@@ -15,6 +15,7 @@ from segzoo.plugins import get_registry
 from segzoo.ranks import ALONE, Ranks, gathered, in_their_order
 from segzoo.specs import MetricSpec, target_kinds
 from segzoo.terms import parse_terms
+from segzoo.unchanged import unchanged_process
 
 ALWAYS = ("segzoo/confusion", "segzoo/matte")
 """What every run computes where its target kind allows; all others only by name."""
@@ -86,13 +87,16 @@ class MetricSet:
         Raises SegzooError for a metric that several ranks cannot have together.
         """
         self._keys, self._sums_BS, self._firsts, self._totals_S = [], {}, [], {}
-        self._metrics = {
-            identity: entry.resolve("build")(
-                **self._how,
-                options=make_options(entry.spec.options, self._options.get(identity), entry.owner),
-            )
-            for identity, entry in self.entries.items()
-        }
+        with unchanged_process():
+            self._metrics = {
+                identity: entry.resolve("build")(
+                    **self._how,
+                    options=make_options(
+                        entry.spec.options, self._options.get(identity), entry.owner
+                    ),
+                )
+                for identity, entry in self.entries.items()
+            }
         for identity, metric in self._metrics.items():
             if self.ranks.count > 1 and not isinstance(metric, Additive):
                 raise SegzooError(
@@ -165,9 +169,9 @@ class MetricSet:
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from there, after `start`; metrics without `scores_of` begin anew."""
+        """Go on from there; metrics without `scores_of` begin anew."""
         if self.ranks.first:
-            self._totals_S |= {name: state[name] for name in self._metrics if name in state}
+            self._totals_S = {name: state[name] for name in self._metrics if name in state}
 
     def pictures(self) -> PictureScores:
         """Return the scores of each picture by itself, of the metrics that have `scores_of`."""

@@ -32,6 +32,10 @@ class FiniteWatch:
         """Begin a step with these pictures."""
         self._pictures.append((step, list(keys)))
 
+    def pictures(self, step: int) -> list[str]:
+        """Return the pictures of a step, if they are remembered."""
+        return next((keys for at, keys in reversed(self._pictures) if at == step), [])
+
     def note(self, value: Tensor, step: int) -> None:
         """Look at a loss or the norm of a gradient, without waiting for the device."""
         bad = ~torch.isfinite(value.detach())
@@ -71,7 +75,7 @@ class FiniteWatch:
 
     def diverged(self, step: int) -> SegzooError:
         """Return the error for a bad step, with its pictures if they are remembered."""
-        pictures = next((keys for at, keys in self._pictures if at == step), [])
+        pictures = self.pictures(step)
         shown = ", ".join(pictures[:8]) + (" ..." if len(pictures) > 8 else "")
         return SegzooError(
             f"the loss or its gradient is not finite in step {step}"

@@ -24,7 +24,7 @@ from segzoo.data.preflight import look
 from segzoo.data.sample import DataInfo
 from segzoo.data.sizes import typical_size
 from segzoo.data.spawning import leave_if_imported_again
-from segzoo.errors import SegzooError, StoppedError
+from segzoo.errors import PluginCodeError, SegzooError, StoppedError
 from segzoo.evaluation import memory_format
 from segzoo.inference import scaled
 from segzoo.losses import make_loss
@@ -34,7 +34,7 @@ from segzoo.model import Preprocess, count_parameters, create_model, normalizati
 from segzoo.ranks import ALONE, Ranks, asked_for, joined, same_norms
 from segzoo.scale import description
 from segzoo.settings import FitSettings, takes_settings
-from segzoo.store import locked, remove_temporary, write_json
+from segzoo.store import locked, remove_temporary, shown, write_json
 from segzoo.train.device import pick_device, pick_precision
 from segzoo.train.folders import (
     drop_needless_state,
@@ -50,10 +50,13 @@ from segzoo.train.loop import fit_run
 from segzoo.train.notify import Observers
 from segzoo.train.observers import standard_stream
 from segzoo.train.optim import WeightAverage, make_optimizer, make_schedule, pretrained_module
+from segzoo.train.rehearsal import rehearse
+from segzoo.train.resuming import pictures_of
 from segzoo.train.run import Run, RunResult, save_config
 from segzoo.train.sharding import shard
 from segzoo.train.state import has_state, state_folder
 from segzoo.train.stopping import listening
+from segzoo.train.trial import check_optimizer
 
 log = logging.getLogger("segzoo")
 
@@ -86,7 +89,7 @@ def fit(
     leave_if_imported_again()
     ranks = asked_for()
     if resume is not None:
-        config, folder = resumed_config(Path(resume), {**settings}, force)
+        config, given = resumed_config(Path(resume), {**settings}, force)
     else:
         _check_given(config, settings)
         if config is not None and (settings or recipe or file):
@@ -97,7 +100,8 @@ def fit(
         config = with_typed_options(config or make_config({**settings}, recipe=recipe, file=file))
         if config.root is not None:
             config = replace(config, root=_whole_root(config.root))
-        folder = new_folder(config, ranks)
+        given = new_folder(config, ranks)
+    folder = given.absolute()  # Code of a plugin may go elsewhere.
     watching = Observers(observers) if ranks.first else Observers.nobody()
     with locked(state_folder(folder)) if ranks.first else contextlib.nullcontext():
         if ranks.first:
@@ -105,6 +109,7 @@ def fit(
             remove_temporary(state_folder(folder))
         try:
             run = prepare(config, folder, ranks)
+            rehearse(run)
         except BaseException:
             if ranks.first and resume is None:
                 remove_unused(folder)
@@ -114,7 +119,8 @@ def fit(
             go_on(run, force=force)
         if ranks.first:
             save_config(folder, run.config)
-        return _train(run, watching)
+        result = _train(run, watching)
+    return replace(result, folder=given, weights=given / run.best_path.name)
 
 
 def _check_given(config: object, settings: Mapping[str, object]) -> None:
@@ -158,10 +164,15 @@ def _train(run: Run, watching: Observers) -> RunResult:
     config, folder, ranks = run.config, run.folder, run.ranks
     try:
         with listening(alone=ranks.count == 1) as wish, deaths_told():
+            watching.wish = wish
             result = fit_run(run, watching, StateKeeper(config.save_minutes, wish))
     except BaseException as error:
-        if ranks.first and has_state(folder) and not isinstance(error, StoppedError):
-            log.warning("stopped; continue with `segzoo train --resume %s`", folder)
+        if (
+            ranks.first
+            and has_state(folder)
+            and not isinstance(error, (StoppedError, PluginCodeError))
+        ):
+            log.warning("stopped; continue with `segzoo train --resume %s`", shown(folder))
         watching.fit_end(run, None, error)
         raise
     if ranks.first:
@@ -256,6 +267,7 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
     else:
         forward = averaged_over(ranks, model, device)
     mean, std = normalization(config.normalize, train.channels, model.network)
+    check_optimizer(config, device)
     optimizer = make_optimizer(model, config)
     steps_per_epoch = -(-len(train) // config.accumulate)
     torch.backends.cudnn.benchmark = device.type == "cuda"
@@ -264,6 +276,7 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
         folder=folder,
         info=info,
         fingerprint=fingerprint(info, {"train": train_data, **eval_data}),
+        pictures=pictures_of(info.identity, info.classes, {"train": train_data, **eval_data}),
         model=model,
         forward=torch.compile(forward) if config.compile else forward,  # type: ignore[arg-type]
         preprocess=Preprocess(mean, std, info.value_range).to(device),

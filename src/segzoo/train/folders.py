@@ -10,7 +10,7 @@ from typing import Any
 from segzoo.config import RunConfig, make_config, read_config, with_typed_options
 from segzoo.errors import SegzooError, listed
 from segzoo.ranks import Ranks, told
-from segzoo.store import LOCK, TEMPORARY, remove_temporary
+from segzoo.store import LOCK, TEMPORARY, remove_temporary, shown
 from segzoo.train.run import Run
 from segzoo.train.state import (
     check_tensors,
@@ -88,7 +88,9 @@ def go_on(run: Run, *, force: bool) -> None:
     folder = run.folder
     if not has_state(folder):
         _check_anew(folder)
-        log.info("%s was stopped before anything was saved: it starts from the beginning", folder)
+        log.info(
+            "%s was stopped before anything was saved: it starts from the beginning", shown(folder)
+        )
         return
     load_state(run, folder, force=force)
     if run.best_epoch and run.ranks.first and not run.best_path.is_file():
@@ -103,7 +105,7 @@ def go_on(run: Run, *, force: bool) -> None:
             f"{folder} has already been trained for {run.epoch} epochs", "give more with --epochs"
         )
     within = f", batch {run.partial.batches} of the next" if run.partial.batches else ""
-    log.info("resuming %s after epoch %d%s", folder, run.epoch, within)
+    log.info("resuming %s after epoch %d%s", shown(folder), run.epoch, within)
 
 
 def _check_anew(folder: Path) -> None:

@@ -1,19 +1,27 @@
 """When the state is saved: after epochs, within them, on a signal, and before an error."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterator
+from typing import NoReturn
 
 import torch
 
-from segzoo.errors import SegzooError, StoppedError
+from segzoo.errors import Overdue, PluginCodeError, StoppedError
+from segzoo.isolation import one_line
 from segzoo.ranks import told
+from segzoo.store import shown
+from segzoo.train.crash import crash_of, free_locals
 from segzoo.train.finite import FiniteWatch
 from segzoo.train.run import Run
 from segzoo.train.state import save_state
-from segzoo.train.stopping import Overdue, Wish, stopped
+from segzoo.train.stopping import Wish, stopped
 from segzoo.train.undo import Undo
 
+log = logging.getLogger("segzoo")
+
+LAST_SAVE = "the state is that of the last save"
 MOST_TIME_SAVING = 0.1
 SECONDS_TO_AGREE, MOST_STEPS_TO_AGREE = 1.0, 10
 """Ranks ask the first one so often whether to save: asking is a message to all."""
@@ -41,30 +49,58 @@ class StateKeeper:
 
     @contextlib.contextmanager
     def keeping(self, run: Run) -> Iterator[None]:
-        """Save what was done before an error that leaves the block, but for an unfinished step.
+        """Save what was done before whatever leaves the block, but for an unfinished step.
 
-        So the run goes on from there once the cause is mended. Overdue becomes StoppedError.
+        So the run goes on from there once the cause is mended. Overdue becomes StoppedError, and
+        an error of a plugin's own code PluginCodeError; a bug of the core's stays what it is.
         """
         try:
             yield
         except StoppedError:
             raise
-        except (SegzooError, Overdue) as error:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and self.wish.signal:
+                raise  # The second Ctrl-C: at once.
+            crash = crash_of(run, error, self._pictures(run))
+            if isinstance(error, MemoryError):
+                free_locals(error)
             if run.ranks.count > 1:  # The others do not know, and saving takes all of them.
-                raise
-            self.undo.undo(run)
+                _raise(run, error, crash, LAST_SAVE)
             if isinstance(error, Overdue):
+                self.undo.undo(run)
                 self._stop(run)
-            if run.step and not (self.watch and self.watch.taken_a_bad_one):
-                with contextlib.suppress(SegzooError):  # It may be that the disk is full.
-                    self.save(run)
-            raise
+            _raise(run, error, crash, self._saved_anyhow(run))
+
+    def _pictures(self, run: Run) -> list[str]:
+        """Return the pictures of the step that is under way."""
+        under_way = self.undo.possible or self.undo.half_changed
+        return self.watch.pictures(run.step + 1) if self.watch and under_way else []
+
+    def _saved_anyhow(self, run: Run) -> str:
+        """Go back to before the step and save, if that can be; return what there is to go on with.
+
+        Nothing that goes wrong with it hides the error that it is about.
+        """
+        try:
+            self.undo.undo(run)
+            if run.step == 0:
+                return "nothing was trained before it"
+            if not self.undo.half_changed and not (self.watch and self.watch.taken_a_bad_one):
+                self.save(run)
+                return "the state before it is saved"
+        except Exception as error:  # The disk may be full, memory too, a GPU's context be lost.
+            log.warning("the state could not be saved: %s", one_line(error))
+        return LAST_SAVE
+
+    def before_scoring(self, run: Run) -> None:
+        """Remember the beginning of a scoring, to which whatever leaves it goes back."""
+        if run.ranks.count == 1:
+            self.undo.remember(run)
 
     def before_step(self, run: Run) -> None:
-        """Remember the beginning of a step, where it may have to be undone.
+        """Remember the beginning of a step, which may have to be undone: it costs next to nothing.
 
-        On a CPU that costs next to nothing. A GPU would be asked to copy in every step, for steps
-        that come to their end soon enough.
+        Several ranks cannot go back together, but for what norms remember.
         """
         self._step_began = time.monotonic()
         slow = self._step_seconds >= SLOW
@@ -73,8 +109,7 @@ class StateKeeper:
             self._stops = True
         if run.ranks.count > 1 and run.config.on_nonfinite != "skip":
             return
-        if slow or run.device.type == "cpu" or run.config.on_nonfinite == "skip":
-            self.undo.remember(run)
+        self.undo.remember(run)
 
     def after_step(self, run: Run) -> None:
         """Save now if the last save was `minutes` ago, or if somebody wants the training to end.
@@ -114,7 +149,7 @@ class StateKeeper:
         if said[0][0] or wish:
             self.save(run)
         if wish and not last:
-            raise stopped(wish, f"after epoch {run.epoch}", str(run.folder))
+            raise stopped(wish, f"after epoch {run.epoch}", str(shown(run.folder)))
 
     def save(self, run: Run) -> None:
         """Save now."""
@@ -128,11 +163,21 @@ class StateKeeper:
         self.wish.settle()
         where = f"in epoch {run.epoch + 1}, after step {run.step}"
         if run.partial.trained:
+            self.undo.undo(run)
             where = f"in the scoring of epoch {run.epoch + 1}"
         elif self.watch is not None:
             self.watch.ask(run.step, now=run.device.type != "cpu")
         self.save(run)
-        raise stopped(number or self.wish.signal, where, str(run.folder))
+        raise stopped(number or self.wish.signal, where, str(shown(run.folder)))
+
+
+def _raise(run: Run, error: BaseException, crash: PluginCodeError | None, state: str) -> NoReturn:
+    """Raise an error that ends a training, or, of a plugin, what is said of it and of the state."""
+    if crash is None:
+        raise error
+    go_on = f"segzoo train --resume {shown(run.folder)}"
+    hint = f"{crash.hint}{state}; correct it, and go on with `{go_on}`"
+    raise PluginCodeError(crash.message, hint, crash.trace) from error
 
 
 def _let_backward_stop(model: torch.nn.Module) -> None:

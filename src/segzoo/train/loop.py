@@ -46,11 +46,14 @@ def fit_run(run: Run, observers: Observers, keeper: StateKeeper) -> RunResult:
         record(run, metrics, error, train_seconds, seconds)
         if run.config.minutes > 0:
             fit_to_time(run)
-        if to_be_kept(run) and run.ranks.first:
+        kept = to_be_kept(run) and run.ranks.first
+        if kept:
             save_run_weights(run, metrics)
             save_picture_sums(run)
-            observers.checkpoint_saved(run, run.epoch, run.best_path)
-        observers.epoch_end(run, run.epoch, metrics)
+        with keeper.keeping(run):
+            if kept:
+                observers.checkpoint_saved(run, run.epoch, run.best_path)
+            observers.epoch_end(run, run.epoch, metrics)
         patience = run.config.patience
         stopped_early = 0 < patience <= run.epoch - top_epoch(run)
         keeper.after_epoch(run, last=stopped_early or run.epoch == run.config.epochs)
@@ -63,6 +66,7 @@ def score_epoch(run: Run, keeper: StateKeeper) -> tuple[dict[str, Scores], float
         run.average.gather()
     scores: dict[str, Scores] = {}
     error = 0.0
+    keeper.before_scoring(run)
     for split, batches in run.evals.items():
         with keeper.wish.interruptible():
             scores[split] = score(
@@ -80,6 +84,7 @@ def score_epoch(run: Run, keeper: StateKeeper) -> tuple[dict[str, Scores], float
         run.picture_sums[split] = run.eval_metrics.sums()
         if split == run.choosing_split:
             error = run.eval_metrics.standard_error(run.monitor)
+    keeper.undo.finished()
     return scores, error
 
 

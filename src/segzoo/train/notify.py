@@ -1,25 +1,24 @@
 """Telling observers, each by itself: one that raises is named, disabled for the run, and reported.
 
-Observers return nothing and nobody waits for their order. What they do to random states, to the
-gradient mode and to the scores they are given changes nothing in the training.
+Observers return nothing and nobody waits for their order. What they do to the process, to the run
+and to the scores they are given is put back: see train/unchanged_run.py.
 """
 
-import contextlib
 import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from segzoo.data.batches import signalled_death
 from segzoo.errors import SegzooError
-from segzoo.isolation import PluginError, one_line
+from segzoo.isolation import PluginError, one_line, trace_of
 from segzoo.packages import CORE
 from segzoo.plugins import Manager, get_manager
-from segzoo.randomness import kept_random
+from segzoo.train.crash import keep_traceback
 from segzoo.train.run import Run, RunResult, Scores
+from segzoo.train.stopping import Wish
+from segzoo.train.unchanged_run import unchanged_run
 
 log = logging.getLogger("segzoo")
 
@@ -29,6 +28,7 @@ class Observers:
 
     def __init__(self, further: Sequence[object] = ()) -> None:
         """Raise SegzooError for an object of `further` whose methods are no hooks."""
+        self.wish = Wish()  # what the training listens to
         self._managers: dict[str, Manager] = {}
         self._own: set[str] = set()
         for plugin in get_manager().plugins:
@@ -43,7 +43,7 @@ class Observers:
     def nobody(cls) -> "Observers":
         """Return the observers of a rank that is not the first: none."""
         none = cls.__new__(cls)
-        none._managers, none._own = {}, set()
+        none.wish, none._managers, none._own = Wish(), {}, set()
         return none
 
     def _add(self, name: str, observer: object) -> None:
@@ -80,48 +80,29 @@ class Observers:
                 if name in self._own:
                     caller(run=run, **arguments)
                 else:
-                    with kept_state(run):
+                    with unchanged_run(run, self.wish):
                         caller(run=run, **_copied(arguments))
-            # sys.exit() in an observer ends the observer; Ctrl-C ends the training.
-            except (Exception, SystemExit, GeneratorExit) as error:
+            except KeyboardInterrupt:  # Ctrl-C ends the training,
+                raise
+            except BaseException as error:  # and sys.exit() in an observer the observer.
                 if signalled_death(error):  # It is not the observer's, who was at work then.
                     raise
-                del self._managers[name]
-                what = one_line(error)
-                epoch = f" of epoch {run.epoch}" if run.epoch else ""
-                run.disabled_observers[name] = f"{what} (in {hook}{epoch})"
-                log.warning(
-                    "observer %s raised %s in %s; it is disabled for this run",
-                    name,
-                    what,
-                    hook,
-                    exc_info=log.isEnabledFor(logging.DEBUG),
-                )
+                self._disable(name, hook, run, error)
 
-
-@contextlib.contextmanager
-def kept_state(run: Run) -> Iterator[None]:
-    """Put back what an observer may change without meaning it: random states, grad mode, threads,
-    torch's default type and device, and what the network's norms remember.
-
-    Takes 0.3 ms, once per hook and observer: an observer that draws numbers, or runs the network,
-    leaves the training bit for bit as it is without it.
-    """
-    threads, dtype, device = (
-        torch.get_num_threads(), torch.get_default_dtype(), torch.get_default_device()
-    )  # fmt: skip
-    buffers = [(buffer, buffer.clone()) for buffer in run.model.buffers()]
-    try:
-        with kept_random(run.device), torch.set_grad_enabled(torch.is_grad_enabled()):
-            yield
-    finally:
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-        torch.set_default_dtype(dtype)
-        if torch.get_default_device() != device:
-            torch.set_default_device(None if device.type == "cpu" else device)
-        for buffer, before in buffers:
-            buffer.copy_(before)
+    def _disable(self, name: str, hook: str, run: Run, error: BaseException) -> None:
+        """Do without an observer from now on; say why, and keep its traceback."""
+        del self._managers[name]
+        what = one_line(error)
+        where = f"{hook} of epoch {run.epoch}" if run.epoch else hook
+        run.disabled_observers[name] = f"{what} (in {where})"
+        log.warning(
+            "observer %s raised %s in %s; it is disabled for this run",
+            name,
+            what,
+            hook,
+            exc_info=log.isEnabledFor(logging.DEBUG),
+        )
+        keep_traceback(run.folder, f"Observer {name} in {where}", trace_of(error))
 
 
 def _copied(arguments: dict[str, Any]) -> dict[str, Any]:

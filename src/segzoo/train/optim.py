@@ -2,12 +2,13 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -46,13 +47,14 @@ def make_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
                 groups.append(
                     {"params": some, "weight_decay": decay, "lr": lr, "pretrained": pretrained}
                 )
+    real = all(p.is_floating_point() for p in trained)  # The fused ones take no complex numbers.
     if config.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=config.lr, fused=True)
+        return torch.optim.Adam(groups, lr=config.lr, fused=real)
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+        return torch.optim.AdamW(groups, lr=config.lr, fused=real)
     if config.optimizer == "sgd":
         # torch 2.15 has no fused SGD of parameters that are spread over ranks.
-        fused = not any(hasattr(p, "placements") for p in trained)
+        fused = real and not any(hasattr(p, "placements") for p in trained)
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True, fused=fused)
     # timm names these two in its documentation, though its stubs call them private.
     from timm.optim import (
@@ -146,8 +148,26 @@ def lr_factor(config: RunConfig, epoch: float) -> float:
     return 1.0
 
 
+def numbers_of(model: nn.Module) -> Iterator[tuple[str, bool]]:
+    """Yield the names, in the state dict, of what has to be finite numbers for a model to work.
+
+    With each comes whether it is a variance, which has to be none below 0.
+
+    They are the parameters, and what norms have measured. Other buffers may hold anything.
+    """
+    yield from ((name, False) for name, _ in model.named_parameters(remove_duplicate=False))
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, _NormBase) or type(module).__name__ == "FrozenBatchNorm2d":
+            yield from (
+                (f"{prefix}.{name}" if prefix else name, name == "running_var")
+                for name, _ in module.named_buffers(recurse=False)
+            )
+
+
 class WeightAverage:
-    """An exponential moving average of weights and buffers (batch-norm statistics): `model`.
+    """An exponential moving average of weights and statistics of norms: `model`.
+
+    Other buffers are copied: a mask of -inf, or a table of anything, has no mean.
 
     The decay warms up as min(decay, (1 + n) / (10 + n)) after n updates (as in TensorFlow's
     ExponentialMovingAverage), so that a short training does not average in its random start.
@@ -164,17 +184,19 @@ class WeightAverage:
         self.spread = copy is not None
         if self.spread:
             self.weights = {name: v.detach().clone() for name, v in model.state_dict().items()}
+        kept = self.weights
+        self.learnt = {n for n, _ in numbers_of(model) if n in kept and kept[n].is_floating_point()}
         self.decay = decay
         self.updates = 0
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Move the average towards the model's present weights; integer buffers are copied."""
+        """Move the average towards the model's present weights; other buffers are copied."""
         weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         averaged = {name: local(value) for name, value in self.weights.items()}
         current = {name: local(value) for name, value in model.state_dict().items()}
-        names = [name for name, value in averaged.items() if value.is_floating_point()]
+        names = [name for name in averaged if name in self.learnt]
         torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
             [averaged[name] for name in names], [current[name] for name in names], weight
         )

@@ -64,6 +64,7 @@ class Run:
     folder: Path
     info: DataInfo
     fingerprint: str
+    pictures: dict[str, Any]  # in words what the fingerprint stands for: train/resuming.py
     model: SegmentationModel
     forward: nn.Module  # the model, compiled if asked for, its gradients averaged over the ranks
     preprocess: Preprocess

@@ -29,6 +29,8 @@ from segzoo.ranks import summed, told
 from segzoo.store import atomic, write_bytes
 from segzoo.tensors import write_tensors
 from segzoo.train.grouped import keep_grouped_fp32
+from segzoo.train.optimizer_state import packed
+from segzoo.train.resuming import check_history, load_optimizer, other_than
 from segzoo.train.run import Partial, Run
 from segzoo.train.sharding import spread_as, whole
 
@@ -72,14 +74,8 @@ def save_state(run: Run) -> None:
     tensors = {f"model/{k}": v for k, v in run.model.state_dict().items()}
     if run.average:
         tensors |= {f"average/{k}": v for k, v in run.average.weights.items()}
-    optimizer = run.optimizer.state_dict()
-    scalars: dict[str, dict[str, Any]] = {}
-    for index, values in optimizer["state"].items():
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer/{index}/{name}"] = value
-            else:
-                scalars.setdefault(str(index), {})[name] = value
+    moments, optimizer = packed(run.optimizer, run.model)
+    tensors |= moments
     tensors = whole(tensors) if run.config.shard else tensors
     metrics = run.metrics.state() if run.partial.batches else {}
     loss = None if run.partial.loss is None else summed(run.partial.loss)
@@ -108,8 +104,11 @@ def save_state(run: Run) -> None:
         "history": run.history,
         "fingerprint": run.fingerprint,
         "average_updates": run.average.updates if run.average else 0,
-        "optimizer_groups": [_plain(group) for group in optimizer["param_groups"]],
-        "optimizer_scalars": scalars,
+        **optimizer,
+        "optimizer": run.config.optimizer,
+        "steps_per_epoch": run.steps_per_epoch,
+        "batch_size": run.config.batch_size,
+        "pictures": run.pictures,
         "schedule": run.schedule.state_dict(),
         "scaler": run.scaler.state_dict(),
         "grouped_fp32": run.grouped_fp32,
@@ -240,48 +239,80 @@ def load_state(run: Run, folder: Path, *, force: bool = False) -> None:
     """Bring a freshly prepared run to where the state in `folder` left off.
 
     The newest generation that is whole is taken. Raises SegzooError where none is, for one of
-    another model or optimizer, and unless `force` says so for one of other pictures.
+    another model, for settings that its history does not fit, and unless `force` says so for one
+    of other pictures. With it the run's settings, which may be others than those of the state, are
+    those that take effect.
     """
     saved, tensors = _newest(folder)
     values = saved.values
-    if values["fingerprint"] not in _fingerprints(run) and not force:
-        raise SegzooError(
-            f"{run.info.identity} has other pictures, classes or options than when {folder} was "
-            "left",
-            "bring them back, or go on with these by --force",
-        )
+    other_pictures = values["fingerprint"] not in _fingerprints(run)
+    if other_pictures:
+        what = other_than(values.get("pictures", {}), run.pictures)
+        if not force:
+            raise SegzooError(
+                f"{run.info.identity} has other pictures, classes or options than when {folder} "
+                f"was left: {what}",
+                "bring them back, or go on with these by --force",
+            )
+        log.warning("going on with other pictures: %s", what)
+    check_history(run, values["history"])
     _tell_other(values["circumstances"], _circumstances(run))
     try:
-        like = run.model.state_dict()
-        known = _below(tensors, "model/").items()
-        run.model.load_state_dict({name: spread_as(like.get(name), v) for name, v in known})
-        if run.average:
-            run.average.load(_below(tensors, "average/"))
-            run.average.updates = values["average_updates"]
-        run.optimizer.load_state_dict(_optimizer_state(values, tensors))
-        _match_layout(run.optimizer)
+        _load_weights(run, values, tensors)
+        load_optimizer(run, values, tensors)
     except (RuntimeError, ValueError, KeyError) as error:
         raise SegzooError(
             f"{saved.path} does not fit this model and optimizer: "
             f"{' '.join(str(error).split())[:300]}",
             "resume with the run's own settings",
         ) from error
-    run.schedule.load_state_dict(values["schedule"])
-    run.scaler.load_state_dict(values["scaler"])
+    if values["scaler"] and run.scaler.is_enabled():  # A disabled one has none.
+        run.scaler.load_state_dict(values["scaler"])
     for name in RESTORED:
         setattr(run, name, values[name])
+    if run.best_epoch:
+        best = run.chosen_scores(run.history[run.best_epoch - 1])
+        run.best_score = best[run.monitor]
     # It was measured; what is measured again may come out otherwise.
     for model in {run.model, run.deployed}:
         keep_grouped_fp32(model, run.grouped_fp32)
     for name, batches in _splits(run).items():
         batches.faults |= values["left_out"].get(name, {})
     run.generation = saved.generation
+    _load_partial(run, values, tensors, other_pictures=other_pictures)
+    _load_random(run, values, tensors)
+
+
+def _load_weights(run: Run, values: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    like = run.model.state_dict()
+    known = _below(tensors, "model/").items()
+    run.model.load_state_dict({name: spread_as(like.get(name), v) for name, v in known})
+    if run.average:
+        # A run that had no average begins one now, of the weights that it has.
+        average = _below(tensors, "average/") or _below(tensors, "model/")
+        run.average.load(average)
+        run.average.updates = values["average_updates"]
+
+
+def _load_partial(
+    run: Run, values: dict[str, Any], tensors: dict[str, Tensor], *, other_pictures: bool
+) -> None:
+    """Go on in the middle of an epoch, unless its batches are others now."""
+    other = other_pictures or run.config.batch_size != values.get(
+        "batch_size", run.config.batch_size
+    )
+    if other and values["partial"]["batches"]:
+        log.warning("epoch %d, which had been begun, begins anew", run.epoch + 1)
+        return
     run.partial = Partial(**values["partial"], metrics=_below(tensors, "metrics/"))
     if "random/augment" in tensors:
         run.partial.random = torch.Generator()
         run.partial.random.set_state(tensors["random/augment"])
     if "partial/loss" in tensors and run.ranks.first:
         run.partial.loss = tensors["partial/loss"].to(run.device)
+
+
+def _load_random(run: Run, values: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     own = f"random/rank{run.ranks.rank}"
     torch.set_rng_state(tensors[own if own in tensors else "random/cpu"])
     if run.device.type == "cuda" and "random/cuda" in tensors:
@@ -318,47 +349,12 @@ def _newest(folder: Path) -> tuple[Saved, dict[str, Tensor]]:
     raise SegzooError(faults[0], "best.safetensors has the run's best weights")
 
 
-def _optimizer_state(values: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
-    state: dict[int, dict[str, Any]] = {
-        int(index): dict(scalars) for index, scalars in values["optimizer_scalars"].items()
-    }
-    for path, tensor in _below(tensors, "optimizer/").items():
-        index, _, name = path.partition("/")
-        state.setdefault(int(index), {})[name] = tensor
-    groups = [
-        {
-            key: tuple(value) if isinstance(value, list) and key != "params" else value
-            for key, value in group.items()
-        }
-        for group in values["optimizer_groups"]
-    ]
-    return {"state": state, "param_groups": groups}
-
-
-def _match_layout(optimizer: torch.optim.Optimizer) -> None:
-    """Give each moment the memory layout of its parameter, as it had when it was made.
-
-    Files hold contiguous tensors. The fused optimizers go through memory in order, so with a
-    channels_last weight and a contiguous moment they would pair the wrong elements, silently.
-    """
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                value = spread_as(parameter, value)
-                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-
-
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {
         name.removeprefix(prefix): value
         for name, value in tensors.items()
         if name.startswith(prefix)
     }
-
-
-def _plain(group: dict[str, Any]) -> dict[str, Any]:
-    """Turn an optimizer's settings into JSON values: some keep their rate as a tensor."""
-    return {k: v.item() if isinstance(v, Tensor) else v for k, v in group.items()}
 
 
 def _plain_numpy(state: Any) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def take_step(run: Run, group: Group, watch: FiniteWatch, undo: Undo, wish: Wish
     change_weights(run, watch, undo)
     run.partial.batches += len(group)
     run.partial.pictures = run.images_done
+    undo.finished()
 
 
 def add_gradients(run: Run, group: Group, watch: FiniteWatch) -> None:
@@ -116,9 +117,9 @@ def change_weights(run: Run, watch: FiniteWatch, undo: Undo) -> None:
     if watch.to_be_skipped(run.step + 1):
         run.skipped.append(watch.skipped[-1])
         undo.statistics()
-        undo.forget()
+        undo.change()
     else:
-        undo.forget()
+        undo.change()
         run.scaler.step(run.optimizer)
         run.scaler.update()
     run.optimizer.zero_grad(set_to_none=True)

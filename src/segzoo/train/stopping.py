@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any, TypeVar
 
-from segzoo.errors import StoppedError
+from segzoo.errors import Overdue, StoppedError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 3.0
@@ -18,13 +18,6 @@ PATIENCE = 3.0
 AGAIN = 0.5
 
 Item = TypeVar("Item")
-
-
-class Overdue(BaseException):
-    """Raised in the middle of what takes too long, when somebody wants the training to end.
-
-    No Exception, so that nobody who handles those, such as a data set, takes it for theirs.
-    """
 
 
 class Wish:

@@ -1,0 +1,124 @@
+"""Putting back what an observer may change without meaning it: in the run and in the process."""
+
+import contextlib
+import dataclasses
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from segzoo.randomness import kept_random
+from segzoo.train.run import Run
+from segzoo.train.stopping import SIGNALS, Wish
+from segzoo.train.undo import copy_all, overlapping
+from segzoo.unchanged import unchanged_process
+
+
+@contextlib.contextmanager
+def unchanged_run(run: Run, wish: Wish) -> Iterator[None]:
+    """Let an observer do its work so that the training goes on bit for bit as without it.
+
+    Put back are random states, torch's settings, the working folder, who hears signals, stdout and
+    stderr, the run's values, gradients, what is trained, and what norms remember: all but the
+    weights themselves, whose copy would be large. Takes 0.3 ms, once per hook and observer.
+    """
+    with (
+        unchanged_process(),
+        kept_random(run.device),
+        _kept_signals(wish),
+        _kept_streams(),
+        _kept_values(run),
+        _kept_network(run),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _kept_signals(wish: Wish) -> Iterator[None]:
+    """Have the same functions hear signals, unless somebody wished the training to end meanwhile:
+    then others do, and rightly.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Only the main thread can have changed them.
+        return
+    before, heard = {number: signal.getsignal(number) for number in SIGNALS}, wish.signal
+    try:
+        yield
+    finally:
+        if wish.signal == heard:
+            for number, handler in before.items():
+                if signal.getsignal(number) is not handler and handler is not None:
+                    signal.signal(number, handler)
+
+
+class _Unclosed:
+    """A stream that is not closed by whom it is lent to."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def close(self) -> None:
+        """Only write what is waiting."""
+        self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __enter__(self) -> "_Unclosed":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stream)
+
+
+@contextlib.contextmanager
+def _kept_streams() -> Iterator[None]:
+    """Keep stdout and stderr open, and what they are."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (stream if stream is None else _Unclosed(stream) for stream in before)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+@contextlib.contextmanager
+def _kept_values(run: Run) -> Iterator[None]:
+    """Keep the run's own values, and those of its history and lists."""
+    before = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
+    before |= {
+        "history": [
+            {k: dict(v) if isinstance(v, dict) else v for k, v in record.items()}
+            for record in run.history
+        ],
+        "picture_sums": dict(run.picture_sums),
+        "skipped": list(run.skipped),
+        "partial": dataclasses.replace(run.partial),
+        "disabled_observers": dict(run.disabled_observers),
+    }
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(run, name, value)
+
+
+@contextlib.contextmanager
+def _kept_network(run: Run) -> Iterator[None]:
+    """Keep which parameters are trained, their gradients, and what norms remember."""
+    parameters = [(p, p.requires_grad, p.grad) for p in run.model.parameters()]
+    models = {id(model): model for model in (run.model, run.deployed)}.values()
+    live = [b for model in models for b in model.buffers() if not overlapping(b)]
+    before = [buffer.clone() for buffer in live]
+    try:
+        yield
+    finally:
+        for parameter, trained, gradient in parameters:
+            parameter.grad = gradient  # Between steps there is none.
+            if parameter.requires_grad != trained:
+                parameter.requires_grad_(trained)
+        copy_all(before, live)

@@ -1,0 +1,285 @@
+"""Code of a plugin that breaks in a training: said in two lines, and nothing that was done lost."""
+
+import importlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from breaking import PARTS, PLUGIN, SETTINGS
+from helpers import run_here, saved_tensors
+from safetensors.torch import load_file
+
+from segzoo import SegzooError, fit
+from segzoo.errors import PluginCodeError
+from segzoo.train import keeping
+
+
+class PanicException(BaseException):
+    """What code in Rust raises."""
+
+
+@pytest.fixture
+def parts(install) -> Any:
+    """Install the plugin; return its module, whose `broken` says what breaks."""
+    install("acme", PLUGIN, files={"parts.py": PARTS})
+    return importlib.import_module("acme.parts")
+
+
+_END: list[Any] = []
+
+
+@pytest.fixture
+def whole(parts, tmp_path):
+    """Return the end of a training that nothing disturbs, which is done once."""
+    if not _END:
+        train(tmp_path / "whole")
+        _END.append(end(tmp_path / "whole"))
+        parts.calls.clear()
+    return _END[0]
+
+
+def end(folder):
+    return load_file(folder / "best.safetensors"), saved_tensors(folder)
+
+
+def train(out, **changes):
+    settings: dict[str, Any] = {**SETTINGS, "out": str(out), **changes}
+    return fit(**settings)
+
+
+def assert_same_end(whole, folder):
+    for first, second in zip(whole, end(folder), strict=True):
+        assert first.keys() == second.keys()
+        assert not [name for name in first if not torch.equal(first[name], second[name])]
+
+
+def raising(error):
+    def call():
+        raise error
+
+    return call
+
+
+def endless():
+    endless()
+
+
+PLACES = [
+    # place, call, what of its code is named, where in the training
+    ("network", 3, "model `acme/net`", "in step 3, with the pictures picture-"),
+    ("network", 1, "model `acme/net`", "in step 1, with"),
+    ("loss", 3, "loss `acme/loss`", "in step 3, with"),
+    ("loss", 5, "loss `acme/loss`", "in the scoring of epoch 1"),
+    ("scored network", 4, "model `acme/net`", "in the scoring of epoch 2"),
+    ("metric", 4, "metric `acme/metric`", "in step 4, with"),
+    ("computed metric", 2, "metric `acme/metric`", "in the scoring of epoch 1"),
+    ("data", 33, "acme/data, sample ", "in epoch 1, after step "),
+]
+
+
+@pytest.mark.parametrize(("place", "call", "owner", "when"), PLACES)
+def test_what_breaks_is_named_and_gone_on_with(parts, whole, tmp_path, place, call, owner, when):
+    parts.calls.clear()
+    parts.broken[place] = call, raising(ZeroDivisionError("7"))
+    with pytest.raises(PluginCodeError) as caught:
+        train(tmp_path / "b")
+    message, hint = str(caught.value).splitlines()
+    assert message.startswith(owner)
+    assert "ZeroDivisionError: 7" in message
+    assert place == "data" or "acme/parts.py:" in message
+    assert when in message
+    text = (tmp_path / "b" / "traceback.txt").read_text()
+    assert "ZeroDivisionError: 7" in text
+    assert 'parts.py", line' in text
+    assert str(tmp_path / "b" / "traceback.txt") in hint
+    assert f"segzoo train --resume {tmp_path / 'b'}" in hint
+    parts.broken.clear()
+    fit(resume=tmp_path / "b", progress=False)
+    assert_same_end(whole, tmp_path / "b")
+
+
+KINDS = [
+    MemoryError(), PanicException("index out of bounds"), SystemExit(3), GeneratorExit(),
+    StopIteration(3), RuntimeError("DataLoader says"), ValueError("x" * 1_000_000),
+    ExceptionGroup("many", [ValueError("one")]), OSError(28, "No space left on device", "/x"),
+    ValueError("\ud800"), AssertionError(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", KINDS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("place", ["network", "data"])
+def test_whatever_is_raised(parts, whole, tmp_path, place, error):
+    parts.broken[place] = (6 if place == "network" else 33), raising(error)
+    with pytest.raises(PluginCodeError, match=type(error).__name__) as caught:
+        train(tmp_path / "b")
+    assert len(str(caught.value)) < 2000
+    assert "the state before it is saved" in caught.value.hint
+    parts.broken.clear()
+    fit(resume=tmp_path / "b", progress=False)
+    assert_same_end(whole, tmp_path / "b")
+
+
+def test_a_recursion_without_end(parts, whole, tmp_path):
+    parts.broken["loss"] = 3, endless
+    with pytest.raises(PluginCodeError, match="loss `acme/loss`: RecursionError"):
+        train(tmp_path / "b")
+    parts.broken.clear()
+    fit(resume=tmp_path / "b", progress=False)
+    assert_same_end(whole, tmp_path / "b")
+
+
+def test_a_network_of_ready_made_layers_is_named(parts, tmp_path):
+    def narrow():
+        raise_in = torch.nn.Linear(3, 3)
+        raise_in(torch.zeros(1, 4))
+
+    parts.broken["network"] = 2, narrow
+    with pytest.raises(PluginCodeError, match=r"model `acme/net`: RuntimeError: .*mat1 and mat2"):
+        train(tmp_path / "b")
+
+
+def test_an_interruption_out_of_code_is_gone_on_with(parts, whole, tmp_path):
+    parts.broken["network"] = 3, raising(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "b")
+    parts.broken.clear()
+    fit(resume=tmp_path / "b", progress=False)
+    assert_same_end(whole, tmp_path / "b")
+
+    class Impatient:
+        def segzoo_epoch_end(self, epoch):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "c", observers=[Impatient()])
+    assert saved_tensors(tmp_path / "c")
+    fit(resume=tmp_path / "c", progress=False)
+    assert_same_end(whole, tmp_path / "c")
+
+
+def test_a_half_changed_step_is_not_saved(parts, whole, tmp_path, monkeypatch):
+    real, steps = torch.optim.AdamW.step, []
+
+    def step(self, *arguments, **keywords):
+        real(self, *arguments, **keywords)
+        steps.append(1)
+        if len(steps) == 6:
+            raise RuntimeError("half way")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", step)
+        with pytest.raises(RuntimeError, match="half way"):
+            train(tmp_path / "b")
+    fit(resume=tmp_path / "b", progress=False)
+    assert_same_end(whole, tmp_path / "b")
+
+
+def test_a_bug_of_the_core_stays_what_it_is_and_loses_nothing(parts, whole, tmp_path, monkeypatch):
+    real = keeping.StateKeeper.before_step
+
+    def before_step(keeper, run):
+        real(keeper, run)
+        if run.step == 2:
+            raise LookupError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keeping.StateKeeper, "before_step", before_step)
+        with pytest.raises(LookupError, match="a bug"):
+            train(tmp_path / "b")
+    assert "LookupError: a bug" in (tmp_path / "b" / "traceback.txt").read_text()
+    fit(resume=tmp_path / "b", progress=False)
+    assert_same_end(whole, tmp_path / "b")
+
+
+def test_the_command_line_says_two_lines_and_exits_with_1(parts, tmp_path):
+    parts.broken["network"] = 3, raising(PanicException("no"))
+    names = ("model", "data", "loss", "metrics", "size", "epochs", "workers", "cache")
+    words = [word for name in names for word in (f"--{name}", str(SETTINGS[name]))]
+    done = run_here("train", *words, "--out", str(tmp_path / "b"), "--device", "cpu")
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if not line.startswith(("note", "warning"))]
+    assert len(said) == 2, done.stderr
+    assert said[0].startswith("error: model `acme/net`: PanicException: no (in acme/parts.py:")
+
+
+class Careless:
+    """An observer that leaves everything otherwise than it was."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def segzoo_epoch_end(self, run):
+        run.model(torch.ones(2, 3, 16, 16)).sum().backward()
+        os.chdir(self.folder)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        sys.stdout.close()
+        sys.stderr.close()
+        run.history.clear()
+        run.epoch, run.best_epoch = 7, 0
+        run.model.requires_grad_(False)
+        torch.set_default_dtype(torch.float64)
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        torch.set_grad_enabled(False)
+
+
+def process():
+    return (
+        Path.cwd(), torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(),
+        signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.stdout, sys.stderr,
+    )  # fmt: skip
+
+
+def test_what_an_observer_leaves_behind_changes_nothing(parts, whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = process()
+    result = train("b", observers=[Careless("/")])
+    assert process() == before
+    assert not sys.stdout.closed
+    assert result.folder == Path("b")
+    assert not result.disabled_observers
+    assert_same_end(whole, tmp_path / "b")
+
+
+@pytest.mark.parametrize("place", ["data", "opened data", "built network", "network"])
+def test_code_that_changes_the_process_changes_no_training(
+    parts, whole, tmp_path, monkeypatch, place
+):
+    monkeypatch.chdir(tmp_path)
+    before = process()
+
+    def change():
+        os.chdir("/")
+        if place != "network":  # What a step itself does is not put back, but where files go.
+            torch.set_default_dtype(torch.float64)
+            torch.set_num_threads(torch.get_num_threads() + 1)
+            torch.set_grad_enabled(False)
+
+    parts.broken[place] = 1, change
+    result = train("b")
+    monkeypatch.chdir(tmp_path)
+    assert process() == before
+    assert result.weights == Path("b/best.safetensors")
+    assert_same_end(whole, tmp_path / "b")
+
+
+def test_the_traceback_of_an_observer_is_kept_too(parts, tmp_path):
+    class Broken:
+        def segzoo_epoch_end(self, epoch):
+            raise PanicException("out of ink")
+
+    result = train(tmp_path / "b", observers=[Broken()])
+    assert list(result.disabled_observers) == ["Broken (observers[0])"]
+    assert "PanicException: out of ink" in (tmp_path / "b" / "traceback.txt").read_text()
+
+
+def test_errors_before_the_first_step_leave_nothing(parts, tmp_path):
+    parts.broken["data"] = 7, raising(ZeroDivisionError("7"))
+    with pytest.raises(SegzooError, match="acme/data, sample .: ZeroDivisionError: 7"):
+        train(tmp_path / "b")
+    assert not (tmp_path / "b").exists()
