@@ -15,6 +15,8 @@ Prints its counts and writes them into benchmarks/faults.json::
   an error that names the file and the reason, and go on to the same bits when that is mended.
 - plugins: observers that raise, exit, print or draw random numbers, which must be named and change
   nothing; and data sets that break at a sample, which must be named, and gone on with when mended.
+- crashes: a network, loss, metric, data set or observer raises something at a random step. It must
+  be named, and the training gone on with to the same bits.
 - headers: weights files whose header is hostile or damaged, made by chance, and by atheris and
   hypothesis (where they are installed), which look for inputs that break the code. Each must be
   refused by name, or mean what the format's own reader finds in it and predict a picture.
@@ -44,6 +46,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from campaign.configs import configs
+from campaign.crashes import crashes
 from campaign.disk import disk
 from campaign.folders import folders
 from campaign.headers import headers
@@ -64,6 +67,7 @@ PARTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
     "torn": (torn, 500),
     "disk": (disk, 20),
     "plugins": (plugins, 40),
+    "crashes": (crashes, 200),
     "headers": (headers, 10_000),
     "pictures": (pictures, 1000),
     "folders": (folders, 10_000),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 CAMPAIGN = Path(__file__).parents[1] / "benchmarks" / "faults.py"
 COUNTS = {
-    "kills": 3, "flips": 100, "torn": 100, "disk": 2, "plugins": 4, "headers": 200,
+    "kills": 3, "flips": 100, "torn": 100, "disk": 2, "plugins": 4, "crashes": 6, "headers": 200,
     "pictures": 60, "folders": 40, "names": 40, "configs": 300, "steps": 300,
 }  # fmt: skip
 
@@ -28,6 +28,7 @@ def test_the_campaign_finds_nothing(tmp_path):
     assert sum(found["torn"]["outcomes"].values()) == COUNTS["torn"]
     assert found["disk"]["rounds"] == COUNTS["disk"] or "not possible" in found["disk"]["note"]
     assert sum(found["plugins"]["faults"].values()) == COUNTS["plugins"]
+    assert sum(found["crashes"]["places"].values()) == COUNTS["crashes"]
     assert found["headers"]["refused"] > COUNTS["headers"] // 2
     assert found["headers"]["used"] > 0
     assert found["pictures"]["refused"] > 0

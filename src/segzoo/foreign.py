@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segzoo.config import Size
 from segzoo.data.sample import voc_palette
@@ -21,6 +21,7 @@ from segzoo.model import NORMALIZATIONS, create_model, model_record, normalizati
 from segzoo.packages import core_version
 from segzoo.pickled import load_pickled
 from segzoo.tensors import load_tensors
+from segzoo.train.optim import numbers_of
 from segzoo.weights import load_model, save_weights
 from segzoo.weights_info import WeightsInfo
 
@@ -89,7 +90,7 @@ def import_weights(
         source = {name: named[prefix + name] for name in wanted if prefix + name in named}
         _check_names(file, wanted, source, named, tensors)
     _check_shapes(file, wanted, source, tensors)
-    _check_values(file, network.network.state_dict(), source, tensors)
+    _check_values(file, network.network, source, tensors)
     counters = {name for name in wanted if name.endswith("num_batches_tracked")} - source.keys()
     state = {name: tensors[place] for name, place in source.items()}
     own = network.network.state_dict()
@@ -190,11 +191,13 @@ def _check_classes(classes: Sequence[str]) -> None:
 
 def _check_values(
     file: Path,
-    own: Mapping[str, Tensor],
+    network: nn.Module,
     source: Mapping[str, str],
     tensors: Mapping[str, Tensor],
 ) -> None:
     """Refuse tensors that cannot be those of the network, however well their shapes fit."""
+    own = network.state_dict()
+    numbers = {name for name, _ in numbers_of(network)}  # Other buffers may hold anything.
     for name, place in source.items():
         value = tensors[place]
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
@@ -207,7 +210,7 @@ def _check_values(
                 f"{file}: `{place}` holds {str(value.dtype).removeprefix('torch.')}, no weights",
                 "weights are float64, float32, float16 or bfloat16",
             )
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        if name in numbers and not bool(torch.isfinite(value).all()):
             raise SegzooError(
                 f"{file}: the values of `{place}` are not all finite numbers",
                 "it comes from a training that had diverged, or is damaged",

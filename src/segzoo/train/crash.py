@@ -9,7 +9,7 @@ from segzoo.data.batches import signalled_death
 from segzoo.errors import Overdue, PluginCodeError, SegzooError
 from segzoo.isolation import trace_of
 from segzoo.store import shown
-from segzoo.train.culprit import culprit, what_was_raised
+from segzoo.train.culprit import Culprit, culprit, what_was_raised
 from segzoo.train.run import Run
 
 FILE = "traceback.txt"
@@ -23,14 +23,15 @@ def crash_of(run: Run, error: BaseException, pictures: list[str]) -> PluginCodeE
     None where it stays what it is: the user's to mend, an interruption, or the core's own. Every
     other traceback is kept in the run folder. `pictures` are those of the step under way.
     """
-    if isinstance(error, (Overdue, KeyboardInterrupt)) or _is_told(error):
+    found = culprit(run, error)
+    if isinstance(error, (Overdue, KeyboardInterrupt)) or _is_told(error, found):
         return None
     trace = error.trace if isinstance(error, PluginCodeError) else trace_of(error)
     when = _when(run, pictures)
     path = keep_traceback(run.folder, f"{when[:1].upper()}{when[1:]}", trace)
     if isinstance(error, PluginCodeError):
         message = error.message
-    elif found := culprit(run, error):
+    elif found:
         message = f"{found.owner}: {what_was_raised(error)} (in {found.place})"
     else:
         return None
@@ -56,13 +57,12 @@ def free_locals(error: BaseException) -> None:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
 
 
-def _is_told(error: BaseException) -> bool:
-    """Whether an error says already, in segzoo's words, what there is to say."""
-    if isinstance(error, PluginCodeError):
-        return False
-    if isinstance(error, SegzooError) or signalled_death(error):
-        return True
-    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+def _is_told(error: BaseException, found: Culprit | None) -> bool:
+    """Whether an error says already, in segzoo's words, what there is to say, or will."""
+    if isinstance(error, SegzooError):
+        return not isinstance(error, PluginCodeError)
+    death = isinstance(error, RuntimeError) and "DataLoader worker" in what_was_raised(error)
+    return signalled_death(error) or (death and found is None)
 
 
 def _when(run: Run, pictures: list[str]) -> str:
