@@ -1,6 +1,7 @@
 """Code of a plugin that breaks in a training: said in two lines, and nothing that was done lost."""
 
 import importlib
+import json
 import os
 import signal
 import sys
@@ -100,6 +101,28 @@ def test_what_breaks_is_named_and_gone_on_with(parts, whole, tmp_path, place, ca
     parts.broken.clear()
     fit(resume=tmp_path / "b", progress=False)
     assert_same_end(whole, tmp_path / "b")
+
+
+def test_a_metric_that_has_seen_nothing_is_not_asked(parts, tmp_path, monkeypatch):
+    def compute(self):
+        return sum(self.seen) / len(self.seen)
+
+    def update(self, logits, target):
+        self.seen = [*getattr(self, "seen", ()), float(target.float().mean())]
+
+    monkeypatch.setattr(parts.Metric, "compute", compute)
+    monkeypatch.setattr(parts.Metric, "update", update)
+    parts.broken["scored network"] = 3, raising(ZeroDivisionError("7"))
+    with pytest.raises(PluginCodeError, match="in the scoring of epoch 2"):
+        train(tmp_path / "b")
+    parts.broken.clear()
+    result = fit(resume=tmp_path / "b", progress=False)
+    train(tmp_path / "a")
+    one, other = ((tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in "ab")
+    assert [json.loads(line)["train"] for line in one] == [
+        json.loads(line)["train"] for line in other
+    ]
+    assert "metric" in result.scores["train"]
 
 
 KINDS = [

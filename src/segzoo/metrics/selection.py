@@ -242,7 +242,7 @@ class MetricSet:
 
     def _scores(self, identity: str, metric: Any, name: str) -> dict[str, float]:
         named: dict[str, float] = {}
-        if self.ranks.count == 1 or self._firsts:
+        if self._firsts:  # A metric that has seen nothing in this process may divide by zero.
             value = metric.compute()
             named = dict(value) if isinstance(value, Mapping) else {name: float(value)}
         if identity in self._totals_S:

@@ -131,7 +131,9 @@ def train_epoch(run: Run, keeper: StateKeeper, start: float) -> Scores:
     report_skipped(watch, taken)
     # The only place where the host waits for the device, but for what `watch` asks it.
     mean_loss = float(summed(part.loss)) / ranks.count / max(run.images_done, 1)
-    return {"loss": mean_loss, **run.metrics.compute()}
+    if part.scores is None:  # Not those of a run that was left while it was scored.
+        part.scores = {"loss": mean_loss, **run.metrics.compute()}
+    return part.scores
 
 
 def report_skipped(watch: FiniteWatch, taken: int) -> None:

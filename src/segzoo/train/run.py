@@ -38,21 +38,23 @@ class Partial:
     """What has been done of an epoch that is not finished.
 
     `loss` is its sum over this rank's pictures, times the ranks; `random` is what augmentation
-    draws from; `trained` says that only the scores are missing. `metrics` is what the training
-    scores had added up when the epoch was left, of one that is resumed.
+    draws from; `trained` says that only the scores of the splits are missing, and `scores` are
+    those of the training. `metrics` is what these had added up when the epoch was left, of one that
+    is resumed.
     """
 
     batches: int = 0
     pictures: int = 0
     seconds: float = 0.0
     trained: bool = False
+    scores: Scores | None = None
     loss: torch.Tensor | None = None
     random: torch.Generator | None = None
     metrics: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """Return the plain values, for JSON."""
-        names = ("batches", "pictures", "seconds", "trained")
+        names = ("batches", "pictures", "seconds", "trained", "scores")
         return {name: getattr(self, name) for name in names}
 
 
