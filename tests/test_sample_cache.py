@@ -1,7 +1,9 @@
 """Samples kept on disk: read once, never outdated, sound, bounded."""
 
 import json
+import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -276,3 +278,62 @@ def test_processes_may_fill_it_at_once(data):
     again = Files(data.root)
     assert same(epoch(batches(again)), epoch(batches(data, cache="none")))
     assert again.reads == FIRST
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("how", ["removed", "cut off", "one file removed", "read-only"])
+@pytest.mark.parametrize("when", ["between the first epochs", "in the first epoch"])
+def test_what_is_lost_is_read_anew(data, monkeypatch, caplog, workers, how, when):
+    plain = epoch(batches(data, cache="none"))
+    made = batches(data, workers=workers)
+    if when == "in the first epoch":
+        reading = made.epoch(0)
+        next(reading)
+        lose(folder(), how)
+        list(reading)
+    else:
+        epoch(made)
+        made._kept._opened.clear()  # type: ignore[union-attr] # as if the files had not been looked at before
+        lose(folder(), how)
+    with caplog.at_level(logging.WARNING, "segzoo"):
+        for number in (1, 2):
+            assert same(epoch(made, number), plain)
+    assert len([r for r in caplog.records if "read anew" in r.getMessage()]) <= 1
+
+
+def lose(folder, how):
+    if how == "removed":
+        shutil.rmtree(folder)
+    elif how == "one file removed":
+        (folder / "images.bin").unlink()
+    elif how == "cut off":
+        (folder / "targets.bin").unlink()
+        (folder / "targets.bin").write_bytes(b"short")
+    else:
+        folder.chmod(0o500)
+
+
+def test_removed_files_that_are_mapped_are_used_on(data, caplog):
+    made = batches(data)
+    plain = epoch(made)
+    assert same(epoch(made, 1), plain)
+    reads = data.reads
+    shutil.rmtree(folder())
+    with caplog.at_level(logging.WARNING, "segzoo"):
+        assert same(epoch(made, 2), plain)
+    assert (data.reads, caplog.records) == (reads, [])
+
+
+def test_the_empty_files_of_another_run_are_no_samples(data, caplog):
+    made = batches(data)
+    plain = epoch(made)
+    made._kept._opened.clear()  # type: ignore[union-attr]
+    place = folder()
+    shutil.rmtree(place)
+    batches(data)  # makes it anew, of zeros
+    assert place.is_dir()
+    with caplog.at_level(logging.WARNING, "segzoo"):
+        assert same(epoch(made, 1), plain)
+    assert any(
+        "have been removed; pictures are read anew" in r.getMessage() for r in caplog.records
+    )

@@ -4,13 +4,10 @@ Shapes: B batch, C channels, H height, W width. Images stay as they are stored (
 are on the device; targets are labels (uint8 or int32) or alpha (uint8).
 """
 
-import contextlib
 import functools
 import itertools
 import logging
 import os
-import signal
-import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +16,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
-from torch.utils.data._utils import signal_handling
 
 from segzoo.ahead import in_order
-from segzoo.data.cache import Indices, MemoryCache, SampleCache, open_cache
+from segzoo.data.cache import Indices, LostError, MemoryCache, SampleCache, open_cache
 from segzoo.data.crops import Crops
+from segzoo.data.readers import (
+    Readers,
+    deaths_told,
+    in_main_thread,
+    losses_told,
+    prepare_reader,
+    with_room,
+)
 from segzoo.data.reading import ALIKE, Read, Samples, Stream, mixed, other_channels
 from segzoo.data.sample import Batch, DataInfo, Sample
 from segzoo.data.spawning import first_then_rest, leave_if_imported_again
@@ -141,6 +145,7 @@ class Batches:
         self.first = self._first()
         self.channels = int(self.first.images_BCHW.shape[1])
         self.workers = self._choose_workers(workers)
+        self._room_told = -1
         self._kept = None if self.stream else self._make_cache(dataset, cache)
 
     def __len__(self) -> int:
@@ -166,10 +171,19 @@ class Batches:
 
     def _read(self, chunks: list[Indices]) -> Iterator[Batch | None]:
         kept = self._kept
+        if kept is not None:
+            kept.check()
         if kept is not None and self.all_kept:
-            with ThreadPoolExecutor(1, "segzoo-batches") as reader:
-                yield from in_order(reader, self._gathered, chunks, ahead=BATCHES_AHEAD)
-            return
+            done = 0
+            try:
+                with ThreadPoolExecutor(1, "segzoo-batches") as reader:
+                    for batch in in_order(reader, self._gathered, chunks, ahead=BATCHES_AHEAD):
+                        yield batch
+                        done += 1
+                return
+            except LostError as error:
+                kept.lost(error)
+                chunks = chunks[done:]
         loaded = self._loaded(batch_sampler=_Lists(chunks))
         for chunk, (batch, places, stored, faults) in zip(chunks, loaded, strict=True):
             if kept is not None and batch is not None and not faults:
@@ -305,17 +319,18 @@ class Batches:
 
         # A generator of its own, so that reading takes nothing from the training's random numbers.
         generator = torch.Generator().manual_seed(self.seed)
+        workers = self._workers_with_room()
         loader: Iterable[Any] = DataLoader(
             self.samples,
-            num_workers=self.workers,
+            num_workers=workers,
             collate_fn=functools.partial(_collate, bad=self.bad, channels=self.channels),
-            worker_init_fn=_deaf,
+            worker_init_fn=functools.partial(prepare_reader, end_with_parent=in_main_thread()),
             generator=generator,
             pin_memory=self.pin,
             **how,
         )
-        with deaths_told():
-            for loaded in first_then_rest(loader, self.workers):
+        with deaths_told(), losses_told():
+            for loaded in first_then_rest(Readers(loader, workers), workers):
                 if isinstance(loaded, SegzooError):
                     raise loaded
                 batch = loaded.batch
@@ -323,6 +338,16 @@ class Batches:
                 if batch is not None:
                     self._check_channels(batch.images_BCHW, batch.keys[0])
                 yield loaded
+
+    def _workers_with_room(self) -> int:
+        images_BCHW, target_BHW, _ = self.first
+        pictures = -(-self.batch_size // self.ranks.count) if self.shuffle else self.batch_size
+        per_batch = pictures * (images_BCHW.nbytes + target_BHW.nbytes)
+        workers, why_fewer = with_room(self.workers, per_batch)
+        if why_fewer and workers != self._room_told:
+            log.warning("%s", why_fewer)
+            self._room_told = workers
+        return workers
 
     def _check_channels(self, images_BCHW: torch.Tensor, key: str) -> None:
         if images_BCHW.shape[1] != self.channels:
@@ -353,39 +378,6 @@ class _Lists:
 
     def __iter__(self) -> Iterator[list[int]]:
         return (chunk.tolist() for chunk in self.chunks)
-
-
-@contextlib.contextmanager
-def deaths_told() -> Iterator[None]:
-    """Turn torch's error for a reading process that has died into a SegzooError.
-
-    It comes out of the DataLoader, or, by a signal, out of whatever the main process is doing.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise SegzooError(
-            f"a process that reads pictures has died: {str(error).splitlines()[0]}",
-            "the machine may be out of memory, or /dev/shm full: give fewer --workers; 0 reads in "
-            "the training's own process",
-        ) from error
-
-
-def signalled_death(error: BaseException) -> bool:
-    """Whether torch raised an error on the signal that a process of a DataLoader has died.
-
-    It does so in whatever the main process is doing then.
-    """
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and frames[-1].filename == signal_handling.__file__
-
-
-def _deaf(_worker: int) -> None:
-    """Let a worker outlive the signals that its main process hears, which ends it in the end."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _free_memory() -> int:

@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.utils.data import get_worker_info
 
 from segzoo.data.roots import user_cache_folder
 from segzoo.data.sample import Batch, DataInfo, Sample
@@ -66,6 +67,10 @@ SETTLED_NS = 2_000_000_000
 systems keep times in steps of up to two seconds."""
 
 
+class LostError(Exception):
+    """What is kept on disk cannot be read any more: it was removed, or belongs to another run."""
+
+
 class MemoryCache:
     """The samples of one run, taken as they come for the first time."""
 
@@ -84,6 +89,13 @@ class MemoryCache:
             self.missing[indices] = False
             for index, key in zip(indices, keys, strict=True):
                 self.keys[index] = key
+
+    def check(self) -> None:
+        """Find nothing: memory loses nothing."""
+
+    def lost(self, error: LostError) -> None:
+        """Read all of it anew."""
+        self.missing[:] = True
 
     def gather(self, indices: Indices) -> Batch:
         """Return samples that are there."""
@@ -140,10 +152,15 @@ class SampleCache:
         """Return a sample, or None where it is not there, outdated or damaged."""
         if signature is None or index >= self.room:
             return None
-        found, checksum = RECORD.unpack(self._map("index")[index].tobytes())
+        try:
+            maps = self._maps()
+        except LostError as error:
+            self.lost(error)
+            return None
+        found, checksum = RECORD.unpack(maps["index"][index].tobytes())
         if found != signature:
             return None
-        image, target = (np.array(self._map(name)[index]) for name in ("images", "targets"))
+        image, target = (np.array(maps[name][index]) for name in ("images", "targets"))
         if checksum != _checksum(image, target):
             log.warning(
                 "cache %s: sample %d is damaged; reading `%s` anew", self.folder, index, key
@@ -174,13 +191,33 @@ class SampleCache:
             for index, key in enumerate(self.keys):
                 self.missing[index] = self.read(index, self.signature(index), key) is None
 
+    def check(self) -> None:
+        """Find out whether the files are there still; to be asked before an epoch is read.
+
+        Those that are mapped stay, whoever removes them.
+        """
+        mapped = (os.getpid(), "maps") in self._opened and not self.missing.any()
+        if self.room and not mapped and not (self.folder / "index.bin").is_file():
+            self.lost(LostError("it has been removed"))
+
     def arrived(self, indices: Indices, samples: Batch, stored: list[bool]) -> None:
         """Note which samples whoever read them has `stored`."""
         self.missing[indices] = np.logical_not(stored)
 
+    def lost(self, error: LostError) -> None:
+        """Do without what cannot be read any more, from now on, and say so once."""
+        self.missing[:] = True
+        if self.room and get_worker_info() is None:  # which tells it for all
+            log.warning("cache %s: %s; pictures are read anew", self.folder, error)
+        self.room = 0
+
     def gather(self, indices: Indices) -> Batch:
-        """Return samples that are there."""
-        images, targets = (self._map(name)[indices] for name in ("images", "targets"))
+        """Return samples that are there; raise LostError where they are not any more."""
+        maps = self._maps()
+        if not maps["index"][indices].any(axis=1).all():
+            # Whoever wrote them wrote into files that have been replaced since.
+            raise LostError("samples in it have been removed")
+        images, targets = (maps[name][indices] for name in ("images", "targets"))
         keys = [str(self.keys[i]) for i in indices]
         return Batch(torch.from_numpy(images), torch.from_numpy(targets), keys)
 
@@ -191,14 +228,27 @@ class SampleCache:
         }
         return {**sizes, "index": RECORD.size}
 
-    def _map(self, name: str) -> Any:
-        """Return a read-only map of a file as an array of `room` rows; each process has its own."""
-        at = (os.getpid(), name)
+    def _maps(self) -> dict[str, Any]:
+        """Return read-only maps of the files as arrays of `room` rows; each process has its own.
+
+        Raises LostError. They are opened together: a folder that is removed and made again in
+        between would give samples of zeros the records of others.
+        """
+        at = (os.getpid(), "maps")
         if at not in self._opened:
-            kind, shape = self._like.get(name, (np.dtype(np.uint8), (RECORD.size,)))
-            where = self.folder / f"{name}.bin"
-            self._opened[at] = np.memmap(where, kind, "r", shape=(self.room, *shape))
+            try:
+                before = self.folder.stat().st_ino
+                maps = {name: self._map(name) for name in self._sizes()}
+                if self.folder.stat().st_ino != before:
+                    raise LostError("it has been replaced")
+            except (OSError, ValueError) as error:  # not there, or shorter than it was made
+                raise LostError(getattr(error, "strerror", None) or "it is cut off") from error
+            self._opened[at] = maps
         return self._opened[at]
+
+    def _map(self, name: str) -> Any:
+        kind, shape = self._like.get(name, (np.dtype(np.uint8), (RECORD.size,)))
+        return np.memmap(self.folder / f"{name}.bin", kind, "r", shape=(self.room, *shape))
 
     def _put(self, name: str, index: int, data: memoryview) -> None:
         # Not through the map: writing there to a full disk ends the process.

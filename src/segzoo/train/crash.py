@@ -5,7 +5,7 @@ import traceback
 from datetime import datetime
 from pathlib import Path
 
-from segzoo.data.batches import signalled_death
+from segzoo.data.readers import signalled_death
 from segzoo.errors import Overdue, PluginCodeError, SegzooError
 from segzoo.isolation import trace_of
 from segzoo.store import shown

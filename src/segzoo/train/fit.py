@@ -15,12 +15,13 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from segzoo.config import RunConfig, Size, make_config, with_typed_options
-from segzoo.data.batches import Batches, deaths_told
+from segzoo.data.batches import Batches
 from segzoo.data.crops import Crops
 from segzoo.data.fingerprint import fingerprint
 from segzoo.data.opening import DataSource, advice, notices, unlike
 from segzoo.data.opening import joined as one_after_another
 from segzoo.data.preflight import look
+from segzoo.data.readers import deaths_told
 from segzoo.data.sample import DataInfo
 from segzoo.data.sizes import typical_size
 from segzoo.data.spawning import leave_if_imported_again

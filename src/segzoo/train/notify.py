@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segzoo.data.batches import signalled_death
+from segzoo.data.readers import signalled_death
 from segzoo.errors import SegzooError
 from segzoo.isolation import PluginError, one_line, trace_of
 from segzoo.packages import CORE
