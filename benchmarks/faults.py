@@ -20,6 +20,10 @@ Prints its counts and writes them into benchmarks/faults.json::
 - headers: weights files whose header is hostile or damaged, made by chance, and by atheris and
   hypothesis (where they are installed), which look for inputs that break the code. Each must be
   refused by name, or mean what the format's own reader finds in it and predict a picture.
+- descriptions: weights files of every bridge and model whose options and configurations name files,
+  downloads, code and absurd sizes. Nothing may be opened, connected to, imported or run, and none
+  may take 10 s of the processor or 1 GB.
+- rotten: a bit is turned over anywhere in a weights file, which must be noticed.
 - pictures: damaged ones of every format. Each must be refused by name, or be the whole picture;
   what a format has no checksum for may come out changed, at the size that it had.
 - folders: data folders of random names, splits, formats, depths, bands, orientations, palettes and
@@ -47,6 +51,7 @@ from typing import Any
 
 from campaign.configs import configs
 from campaign.crashes import crashes
+from campaign.descriptions import descriptions, rotten
 from campaign.disk import disk
 from campaign.folders import folders
 from campaign.headers import headers
@@ -69,6 +74,8 @@ PARTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
     "plugins": (plugins, 40),
     "crashes": (crashes, 200),
     "headers": (headers, 10_000),
+    "descriptions": (descriptions, 2000),
+    "rotten": (rotten, 1000),
     "pictures": (pictures, 1000),
     "folders": (folders, 10_000),
     "names": (names, 200),

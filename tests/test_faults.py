@@ -9,6 +9,7 @@ from pathlib import Path
 CAMPAIGN = Path(__file__).parents[1] / "benchmarks" / "faults.py"
 COUNTS = {
     "kills": 3, "flips": 100, "torn": 100, "disk": 2, "plugins": 4, "crashes": 6, "headers": 200,
+    "descriptions": 30, "rotten": 60,
     "pictures": 60, "folders": 40, "names": 40, "configs": 300, "steps": 300,
 }  # fmt: skip
 
@@ -31,6 +32,8 @@ def test_the_campaign_finds_nothing(tmp_path):
     assert sum(found["crashes"]["places"].values()) == COUNTS["crashes"]
     assert found["headers"]["refused"] > COUNTS["headers"] // 2
     assert found["headers"]["used"] > 0
+    assert found["descriptions"]["refused"] > COUNTS["descriptions"] // 2
+    assert sum(found["rotten"]["noticed"].values()) == COUNTS["rotten"]
     assert found["pictures"]["refused"] > 0
     assert found["folders"]["read"] + found["folders"]["said"] > 0
     assert found["soak"]["plain"]["steps"] >= COUNTS["steps"]

@@ -26,7 +26,8 @@ def headers(
     """Open files with hostile headers, half of them as `segzoo.load` does, to use what it lets
     through; then those that atheris and hypothesis make.
     """
-    whole = (trained_once(root) / "best.safetensors").read_bytes()
+    # A changed description is to be refused for what it says, not for its checksum.
+    whole = unsigned((trained_once(root) / "best.safetensors").read_bytes())
     path = folder / "hostile.safetensors"
     outcomes, failures = Counter[str](), []
     path.write_bytes(whole)
@@ -91,10 +92,31 @@ def use(model: Any, info: Any) -> None:
         raise RuntimeError("probabilities that are not finite")
 
 
+def parts(whole: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the header of a safetensors file, and what follows it."""
+    length = int.from_bytes(whole[:8], "little")
+    return json.loads(whole[8 : 8 + length]), whole[8 + length :]
+
+
+def packed(header: dict[str, Any], data: bytes) -> bytes:
+    """Return a safetensors file."""
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def unsigned(whole: bytes) -> bytes:
+    """Return a weights file without its checksum, as an older segzoo has written it."""
+    header, data = parts(whole)
+    header["__metadata__"].pop("checksum", None)
+    info = json.loads(header["__metadata__"]["segzoo"]) | {"checksum": None}
+    header["__metadata__"]["segzoo"] = json.dumps(info)
+    return packed(header, data)
+
+
 def hostile(whole: bytes, chance: random.Random) -> bytes:
     """Return a weights file of which something has been changed."""
-    length = int.from_bytes(whole[:8], "little")
-    header, data = json.loads(whole[8 : 8 + length]), whole[8 + length :]
+    header, data = parts(whole)
+    length = len(whole) - len(data) - 8
     kind = chance.choice(("bytes", "cut", "length", "value", "nested", "twice")
                          + 4 * ("description",))  # fmt: skip
     if kind == "bytes":
