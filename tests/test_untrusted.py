@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,12 +21,13 @@ import segzoo
 from segzoo.building import TooMuchError, build_for, outlined, within
 from segzoo.data.outside import classes_fault, group_fault, place_fault
 from segzoo.errors import SegzooError
+from segzoo.evaluation import _options_of
 from segzoo.offline import RefusedError, offline, sealed
 from segzoo.options import option_infos
 from segzoo.plugins import get_registry
 from segzoo.tensors import Header, read_header
 from segzoo.untrusted import options_of_file
-from segzoo.weights import load_model, save_weights
+from segzoo.weights import load_model, read_info, save_weights
 from segzoo.weights_info import WeightsInfo
 
 TINY = json.dumps(
@@ -353,13 +355,21 @@ def test_what_leads_out_of_a_data_folder(fault, good, bad):
     assert all(fault(value) for value in bad)
 
 
-def test_what_the_user_wrote_himself_is_read():
+def test_what_the_user_wrote_himself_is_read(files):
     spec = get_registry().get("datasets", "folder").spec
     values = {"classes": "classes.txt", "val": 0.5}
     with pytest.raises(SegzooError, match=r"x: the option classes=classes\.txt of folder reads"):
         options_of_file(spec.options, values, "folder", "x")
     kept = options_of_file(spec.options, values, "folder", "x", trusted=values)
     assert kept == values
+    # `evaluate` takes them from the run beside the weights, or from its caller.
+    info = read_info(files["unet"])
+    named = {"classes": "classes.txt", "val": 0.5}
+    trained = replace(info, data=info.data | {"identity": "segzoo/folder", "options": named})
+    with pytest.raises(SegzooError, match=r"classes=classes\.txt .* reads a file\nsay it yourself"):
+        _options_of(trained, files["unet"], None, {})
+    assert _options_of(trained, files["unet"], {"classes": "classes.txt"}, {}) == named
+    assert _options_of(trained, files["unet"], None, {"classes": "a,b"}) == {"val": 0.5}
     with pytest.raises(SegzooError, match="too large a number"):
         options_of_file(spec.options, {"threshold": 1 << 40}, "folder", "x")
     with pytest.raises(SegzooError, match="a text of 100000 characters"):

@@ -3,6 +3,8 @@
 Shapes: C channels, K classes, H x W the picture's own size.
 """
 
+import logging
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -22,7 +24,14 @@ from segzoo.prediction import Prediction, has_background
 from segzoo.refine import refine
 from segzoo.scale import ScaleWatch, fitting, trained_scale
 from segzoo.settings import InferenceSettings, takes_settings
-from segzoo.train.device import InPieces, autocast, pick_device, pick_precision
+from segzoo.train.device import (
+    InPieces,
+    autocast,
+    check_memory,
+    least_memory,
+    pick_device,
+    pick_precision,
+)
 from segzoo.train.grouped import better_in_fp32, keep_grouped_fp32
 from segzoo.views import View, WholeView
 from segzoo.weights import load_model, weights_file
@@ -30,6 +39,22 @@ from segzoo.weights_info import WeightsInfo
 from segzoo.words import counted, sized
 
 __all__ = ["AS_TRAINED", "Prediction", "Segmenter", "as_pixels", "has_background", "load"]
+
+
+log = logging.getLogger("segzoo")
+
+MUCH = 1 << 22
+"""Pixels of the size that a weights file names, above which it is said what that takes."""
+
+
+def _much(info: WeightsInfo) -> str:
+    least = least_memory(info.size, info.model["in_channels"], len(info.classes))
+    return (
+        f"the weights say that pictures are shown to the network at {sized(info.size)}, "
+        f"{math.prod(info.size) / 1e6:.0f} million pixels at once: that takes {least / 1e9:.1f} GB "
+        "of memory at least, and several times as much in most networks; --size 512 shows them "
+        "smaller"
+    )
 
 
 class Segmenter:
@@ -65,6 +90,9 @@ class Segmenter:
     @torch.inference_mode()
     def logits(self, images_BCHW: Tensor) -> Tensor:
         """Return float32 logits_BKHW of pixel values as stored (uint8 0..255), at their size."""
+        if self.device.type == "cpu":
+            height, width = images_BCHW.shape[-2:]
+            check_memory((height, width), self.model.in_channels, len(self.info.classes))
         logits_BKHW = self._in_pieces(self._forward, images_BCHW)
         if not bool(torch.isfinite(logits_BKHW).all()):
             raise SegzooError(
@@ -140,6 +168,8 @@ class Segmenter:
         how = fitting(how, self.info)
         if self._watch is None or self._watch.how != how:
             self._watch = ScaleWatch(how, self.info)
+            if how.size is None and how.window is None and math.prod(self.info.size) > MUCH:
+                log.warning("%s", _much(self.info))
         averager = Averager(
             network=self.logits,
             how=how,
