@@ -89,7 +89,9 @@ def descriptions(root: Path, folder: Path, count: int, chance: random.Random) ->
     os.mkfifo(trap / "pipe")
     (trap / "evil_module.py").write_text("import sys\nsys.evil = True\nrun = Act = print\n")
     sys.path.append(str(trap))
-    files = write_models(folder)
+    models = list(all_models().items())
+    few = min(len(models), max(4, count // 8))  # Of the short form, which is a test.
+    files = write_models(folder, dict(chance.sample(models, few)))
     failures: list[str] = []
     for name, path in files.items():
         if (found := loaded(path)) != "loaded":  # Also imports all that there is.
@@ -131,7 +133,7 @@ def descriptions(root: Path, folder: Path, count: int, chance: random.Random) ->
 def rotten(root: Path, folder: Path, count: int, chance: random.Random) -> dict[str, Any]:
     """Turn a bit of a weights file over, anywhere in it, which must be refused by its name."""
     write = {name: MODELS[name] for name in ("unet", "linknet")}
-    files = list(write_models(folder, write, configs=False).values())
+    files = list(write_models(folder, write).values())
     path = folder / "rotten.safetensors"
     outcomes, failures = Counter[str](), []
     for number in range(count):
@@ -149,22 +151,23 @@ def rotten(root: Path, folder: Path, count: int, chance: random.Random) -> dict[
     return {"rotten": count, "noticed": dict(outcomes), "failures": failures[:20]}
 
 
-def write_models(
-    folder: Path, models: dict[str, tuple[str, dict[str, Any]]] | None = None, configs: bool = True
-) -> dict[str, Path]:
+def all_models() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return names and options of small models of every bridge, those of transformers too."""
+    models = dict(MODELS)
+    for name, values in json.loads(TINY_CONFIGS.read_text()).items():
+        models[name] = (f"hf-{ARCHITECTURE.get(name, name)}", {"config": json.dumps(values)})
+    return models
+
+
+def write_models(folder: Path, models: dict[str, tuple[str, dict[str, Any]]]) -> dict[str, Path]:
     """Write a weights file of each model, untrained, and return them by name."""
     import torch
 
     import segzoo
     from segzoo.foreign import import_weights
 
-    chosen = dict(MODELS if models is None else models)
-    if configs and TINY_CONFIGS.is_file():
-        for name, values in json.loads(TINY_CONFIGS.read_text()).items():
-            model = f"hf-{ARCHITECTURE.get(name, name)}"
-            chosen[model if model not in chosen else name] = (model, {"config": json.dumps(values)})
     written = {}
-    for number, (name, (model, options)) in enumerate(chosen.items()):
+    for number, (name, (model, options)) in enumerate(models.items()):
         if "encoder" in options:
             options = options | {"encoder_weights": None}
         network = segzoo.create_model(model, options=options)
