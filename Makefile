@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PLUGINS := $(sort $(wildcard plugins/segzoo-*))
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS))
 
-.PHONY: install demo test lint docs bench faults clean
+.PHONY: install demo test lint docs bench faults audit lock clean
 
 install: $(STAMP)
 
@@ -49,6 +49,15 @@ bench: $(STAMP)
 faults: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[faults]'
 	$(BIN)/python benchmarks/faults.py
+
+audit: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audit]'
+	$(BIN)/python benchmarks/audit.py
+
+lock: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audit]'
+	$(BIN)/uv pip compile constraints.txt --no-deps --generate-hashes --no-header --no-annotate \
+		--quiet --output-file requirements.lock
 
 clean:
 	rm -rf demo runs $(VENV)
