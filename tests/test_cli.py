@@ -155,7 +155,7 @@ ERRORS = {
     "malformed option": (["train", "-o", "width"], ["-o width", "NAME=VALUE"]),
     "bad number": (
         ["train", "--epochs", "many"],
-        ["--epochs takes a whole number of at", "'many'"],
+        ["--epochs takes a whole number from 1 to", "'many'"],
     ),
     "weights": (["inspect", "{tmp}/none.safetensors"], ["none.safetensors: no such file"]),
     "no run": (["compare", "{tmp}"], ["is not a finished run", "--resume"]),

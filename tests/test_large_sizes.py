@@ -4,10 +4,11 @@ import pytest
 import torch
 
 import segzoo
+from segzoo import memory
 from segzoo.errors import SegzooError
+from segzoo.memory import check_memory, free_memory
 from segzoo.predict import Segmenter
-from segzoo.train import device as device_module
-from segzoo.train.device import InPieces, check_memory, free_memory
+from segzoo.train.device import InPieces
 from segzoo.weights_info import WeightsInfo
 
 
@@ -29,7 +30,7 @@ PICTURE = torch.zeros(3, 32, 32, dtype=torch.uint8)
 
 
 def test_what_a_large_size_takes_is_refused_where_it_is_not_free(monkeypatch, caplog):
-    monkeypatch.setattr(device_module, "free_memory", lambda: 10**9)
+    monkeypatch.setattr(memory, "free_memory", lambda: 10**9)
     with pytest.raises(SegzooError, match=r"8192x8192 .* takes 1\.9 GB of memory at least, 1\.0"):
         segmenter((8192, 8192)).predict(PICTURE)
     assert "shown to the network at 8192 x 8192, 67 million pixels" in caplog.text

@@ -1,15 +1,18 @@
 """What a training does about losses that are not finite, broken pictures and too little memory."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 import torch
+from helpers import run_here
 from safetensors.torch import load_file
 
 import segzoo
 from segzoo import SegzooError, fit
 from segzoo.evaluation import evaluate_weights
+from segzoo.inference import Inference
 from segzoo.model import SegmentationModel
 from segzoo.predict_files import predict_files
 from segzoo.train import step
@@ -162,3 +165,53 @@ def test_too_little_for_a_single_picture_is_said(hk_root, tmp_path, monkeypatch)
     little_memory(monkeypatch, 0)
     with pytest.raises(SegzooError, match="out of memory with one picture of 32x32 at once"):
         train(hk_root, tmp_path / "a")
+
+
+def too_much(*_: object) -> torch.Tensor:
+    """Raise what torch raises where a CPU's memory does not suffice, and no MemoryError."""
+    return torch.empty(1 << 60)
+
+
+@pytest.mark.parametrize("what", ["allocator", "sizes", "python"])
+def test_a_cpu_without_the_memory_says_what_may_fit(hk_root, tmp_path, monkeypatch, what):
+    def forward(self, images_BCHW, target_BHW=None):
+        if what == "python":
+            raise MemoryError
+        return torch.empty(1 << 62, 1 << 10) if what == "sizes" else too_much()
+
+    weights = train(hk_root, tmp_path / "a", epochs=1).weights
+    monkeypatch.setattr(SegmentationModel, "forward", forward)
+    said = r"cpu is out of memory with one picture of 64x64 at once.*\n.*smaller --size, 32x32 may"
+    with pytest.raises(SegzooError, match=said):
+        train(hk_root, tmp_path / "b", size=64)
+    with pytest.raises(SegzooError, match=said):
+        evaluate_weights(weights, device="cpu", how=Inference(size=64))
+    with pytest.raises(SegzooError, match=said):
+        segzoo.load(weights, device="cpu").predict(
+            torch.zeros(3, 64, 64, dtype=torch.uint8), size=64
+        )
+
+
+@pytest.mark.parametrize("options", [{"width": 10**6, "depth": 2}, {"width": 2**53}])
+def test_a_network_that_no_memory_holds_is_refused_by_its_options(options):
+    said = rf"model `segzoo-unet/unet` \(3 channels, 2 classes, width={options['width']}.*memory"
+    with pytest.raises(SegzooError, match=said):
+        segzoo.create_model("unet", model_options=options)
+
+
+def test_other_errors_of_networks_are_not_taken_for_a_lack_of_memory(
+    hk_root, tmp_path, monkeypatch
+):
+    def forward(self, images_BCHW, target_BHW=None):
+        raise RuntimeError("the memory of the elephant")
+
+    monkeypatch.setattr(SegmentationModel, "forward", forward)
+    with pytest.raises(RuntimeError, match="elephant"):
+        train(hk_root, tmp_path / "a")
+
+
+def test_the_command_line_has_no_traceback_for_a_lack_of_memory(monkeypatch):
+    monkeypatch.setattr("segzoo.cli.zoo.get_registry", too_much)
+    done = run_here("show", "unet")
+    assert done.returncode == 2
+    assert re.match(r"error: this machine has not enough memory for it: 4.61e\+09 GB", done.stderr)

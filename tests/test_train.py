@@ -211,7 +211,7 @@ BAD = {
         "`matte` takes one of binary, soft, not",
     ),
     "setting": ({"epoch": 3}, "no setting `epoch`\n.*`epochs`"),
-    "epochs": ({"epochs": 0}, "--epochs takes a whole number of at least 1, not 0"),
+    "epochs": ({"epochs": 0}, "--epochs takes a whole number from 1 to 1000000, not 0"),
     "size": ({"size": "big"}, "size 'big'\n.*192x256"),
     "an infinite size": ({"size": [float("inf"), 32]}, r"size \[inf, 32\]"),
     "a size of one pixel": ({"size": 1}, "size 1\n.*each at least 2"),

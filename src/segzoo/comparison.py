@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segzoo.config import read_config
+from segzoo.config import MOST_BYTES, read_config
 from segzoo.data.sample import current_names
 from segzoo.errors import SegzooError, listed
 from segzoo.isolation import one_line
 from segzoo.metrics import MetricSet
 from segzoo.metrics.paired import Difference, paired_differences
 from segzoo.metrics.pictures import PictureSums
+from segzoo.regular import REPLACE, read_text
 from segzoo.train.scored import FILE, Scored, read_picture_sums
 from segzoo.weights import read_info
 
@@ -76,14 +77,14 @@ def read_summary(folder: Path) -> dict[str, Any]:
             f"give the folders of finished runs; those near it: {runs}",
         )
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = json.loads(read_text(path, "a run's summary", MOST_BYTES))
     except FileNotFoundError:
         raise SegzooError(
             f"{folder} is not a finished run: it has no summary.json",
             f"finish it with `segzoo train --resume {folder}`",
         ) from None
-    except (OSError, ValueError) as error:
-        raise SegzooError(f"{path} cannot be read: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise SegzooError(f"{path} is not valid JSON: {error}", REPLACE) from error
     needed = ("model", "data", "scores", "best_epoch", "epochs")
     if not isinstance(summary, dict) or (missing := [n for n in needed if n not in summary]):
         what = f"it has no {missing[0]}" if isinstance(summary, dict) else "it is not an object"

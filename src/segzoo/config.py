@@ -15,13 +15,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segzoo.errors import SegzooError, listed, nearest
-from segzoo.options import called, convert, make_options, option, option_infos
+from segzoo.options import called, convert, make_options, option, option_infos, shown
 from segzoo.plugins import get_registry
+from segzoo.regular import read_text
 
 Size = tuple[int, int]
 
 SMALLEST_SIDE = 2  # torch cannot resize to a single pixel with antialiasing.
 MOST_PIXELS = 1 << 26
+MOST_BYTES = 1 << 22  # of a file of settings
+MOST_EPOCHS = 1_000_000
+MOST_MINUTES = 1_000_000  # Nearly two years.
+MOST_AT_ONCE = 1 << 20
+LARGEST_FACTOR = 1e6
 OF_DATA_SETS = "data_sets"  # a recipe's table of options by a data set's full name
 
 
@@ -35,13 +41,14 @@ class RunConfig:
     root: str | None = option(None, "folder of the data set")
     sample: bool = option(False, "train on a small generated stand-in of the data set")
     recipe: str = option("default", "named settings to start from: default, fast, best, tutorial")
-    epochs: int = option(16, "passes over the training pictures", minimum=1)
+    epochs: int = option(16, "passes over the training pictures", minimum=1, maximum=MOST_EPOCHS)
     minutes: float = option(
         0.0,
         "train for about this long instead: --epochs is set by the time that the first two took",
         minimum=0,
+        maximum=MOST_MINUTES,
     )
-    batch_size: int = option(4, "pictures per step", minimum=1)
+    batch_size: int = option(4, "pictures per step", minimum=1, maximum=MOST_AT_ONCE)
     size: Size = option((256, 256), "height x width that pictures are resized to: 256 or 192x256")
     crop: Size | None = option(
         None,
@@ -64,10 +71,14 @@ class RunConfig:
     )
     # Full names, so that no other package can make the defaults ambiguous.
     loss: str = option("segzoo/ce + segzoo/dice", "loss, or a weighted sum such as `ce + 0.5*dice`")
-    aux_weight: float = option(0.4, "weight of a model's auxiliary output", minimum=0)
+    aux_weight: float = option(
+        0.4, "weight of a model's auxiliary output", minimum=0, maximum=LARGEST_FACTOR
+    )
     optimizer: str = option("adamw", "adam, adamw, sgd, or any optimizer of timm by name")
-    lr: float = option(1e-3, "peak learning rate", minimum=0)
-    encoder_lr: float = option(0.3, "learning rate of a pretrained encoder, times --lr", minimum=0)
+    lr: float = option(1e-3, "peak learning rate", minimum=0, maximum=LARGEST_FACTOR)
+    encoder_lr: float = option(
+        0.3, "learning rate of a pretrained encoder, times --lr", minimum=0, maximum=LARGEST_FACTOR
+    )
     layer_decay: float = option(
         1.0,
         "learning rate of each block of a pretrained encoder, times that of the block after it; "
@@ -76,7 +87,10 @@ class RunConfig:
         maximum=1,
     )
     freeze_epochs: int = option(
-        0, "epochs at the start in which a pretrained encoder is left as it is", minimum=0
+        0,
+        "epochs at the start in which a pretrained encoder is left as it is",
+        minimum=0,
+        maximum=MOST_EPOCHS,
     )
     freeze_norms: bool = option(
         True, "batch norms of a pretrained encoder keep the mean and variance they came with"
@@ -88,13 +102,21 @@ class RunConfig:
         minimum=0,
         maximum=0.9,
     )
-    weight_decay: float = option(5e-2, "weight decay (not on norms and biases)", minimum=0)
+    weight_decay: float = option(
+        5e-2, "weight decay (not on norms and biases)", minimum=0, maximum=LARGEST_FACTOR
+    )
     schedule: str = option("cosine", "learning rate over time: step, cosine, poly, constant")
-    step_epochs: float = option(7, "epochs between two steps of the step schedule", minimum=0.01)
-    step_gamma: float = option(0.1, "factor of each step of the step schedule", minimum=0)
-    warmup_epochs: float = option(1.0, "epochs of linear warm-up", minimum=0)
-    clip_grad: float = option(5.0, "clip the gradient's norm to this; 0 = off", minimum=0)
-    accumulate: int = option(1, "batches per optimizer step", minimum=1)
+    step_epochs: float = option(
+        7, "epochs between two steps of the step schedule", minimum=0.01, maximum=MOST_EPOCHS
+    )
+    step_gamma: float = option(
+        0.1, "factor of each step of the step schedule", minimum=0, maximum=1
+    )
+    warmup_epochs: float = option(1.0, "epochs of linear warm-up", minimum=0, maximum=MOST_EPOCHS)
+    clip_grad: float = option(
+        5.0, "clip the gradient's norm to this; 0 = off", minimum=0, maximum=LARGEST_FACTOR
+    )
+    accumulate: int = option(1, "batches per optimizer step", minimum=1, maximum=MOST_EPOCHS)
     ema: float = option(0.99, "decay of the averaged weights; 0 = off", minimum=0, maximum=1)
     monitor: str = option("auto", "score that chooses the best weights; auto: mean_iou or mad")
     tolerance: float = option(
@@ -102,12 +124,16 @@ class RunConfig:
         "standard errors over the pictures by which a later epoch may score below the best one "
         "and still take its place; 0 = never",
         minimum=0,
+        maximum=LARGEST_FACTOR,
     )
     metrics: str = option(
         "", "further metrics, comma separated: overlap, boundary, matting, or a plugin's"
     )
     patience: int = option(
-        0, "stop after this many epochs without a better score; 0 = never", minimum=0
+        0,
+        "stop after this many epochs without a better score; 0 = never",
+        minimum=0,
+        maximum=MOST_EPOCHS,
     )
     train_splits: tuple[str, ...] = option(("train",), "splits to train on")
     eval_splits: tuple[str, ...] = option(
@@ -140,7 +166,7 @@ class RunConfig:
     )
     save_minutes: float = option(
         5.0, "minutes between two saves of the state within an epoch; 0 = after epochs alone",
-        minimum=0,
+        minimum=0, maximum=MOST_MINUTES,
     )  # fmt: skip
     keep_state: bool = option(
         True,
@@ -264,9 +290,11 @@ def _what_there_is(name: str) -> str:
 def read_config(path: str | Path) -> dict[str, Any]:
     """Read a TOML file of RunConfig fields; raise SegzooError naming the file and the line."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SegzooError(f"cannot read the config {path}: {error}") from error
+        return tomllib.loads(read_text(Path(path), "a config in TOML", MOST_BYTES))
+    except FileNotFoundError as error:
+        raise SegzooError(
+            f"cannot read the config {path}: no such file", "--config takes a TOML file of settings"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise SegzooError(f"{path} is not valid TOML: {error}") from error
 
@@ -301,7 +329,7 @@ def parse_size(value: Any) -> Size:
     """Turn ``256``, ``"192x256"`` or ``[192, 256]`` into (height, width)."""
     parts = value
     if isinstance(value, (int, str)):
-        parts = re.split(r"[x,]", str(value).strip("()[] "))
+        parts = re.split(r"[x,]", shown(value, str).strip("()[] "))
     try:
         numbers = [int(part) for part in parts]
     except (TypeError, ValueError, OverflowError):
@@ -310,7 +338,7 @@ def parse_size(value: Any) -> Size:
         numbers *= 2
     if len(numbers) != 2 or min(numbers) < SMALLEST_SIDE or math.prod(numbers) > MOST_PIXELS:
         raise SegzooError(
-            f"size {value!r}",
+            f"size {shown(value)}",
             "give one side, 256, or height x width, 192x256, each at least "
             f"{SMALLEST_SIDE} and together at most {MOST_PIXELS} pixels",
         )
@@ -333,11 +361,15 @@ def _typed(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
         elif typing.get_origin(hint) is tuple:
             parts = value.split(",") if isinstance(value, str) else value
             if not isinstance(parts, list | tuple) or not all(isinstance(p, str) for p in parts):
-                raise SegzooError(f"{called(key, origin)} takes a list of names, not {value!r}")
+                raise SegzooError(
+                    f"{called(key, origin)} takes a list of names, not {shown(value)}"
+                )
             typed[key] = tuple(part.strip() for part in parts)
         elif typing.get_origin(hint) is dict:
             if not isinstance(value, Mapping):
-                raise SegzooError(f"{called(key, origin)} takes a table of options, not {value!r}")
+                raise SegzooError(
+                    f"{called(key, origin)} takes a table of options, not {shown(value)}"
+                )
             typed[key] = dict(value)
         else:
             typed[key] = convert(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
 
-from segzoo.config import MOST_PIXELS, SMALLEST_SIDE, Size, parse_size
+from segzoo.config import MOST_AT_ONCE, MOST_PIXELS, SMALLEST_SIDE, Size, parse_size
 from segzoo.data.value_range import parse_range
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.options import option, option_infos
@@ -94,8 +94,10 @@ class Inference:
                 f"the share of a window that the next one sees again, 0 to {MOST_OVERLAP}",
             )
         check_refinement(self.refine, REFINE_SETTINGS)
-        if self.batch_size < 1:
-            raise SegzooError(f"--batch-size {self.batch_size}", "at least one at once")
+        if not 1 <= self.batch_size <= MOST_AT_ONCE:
+            raise SegzooError(
+                f"--batch-size {self.batch_size}", f"1 to {MOST_AT_ONCE} of them at once"
+            )
         if self.max_pixels is not None and self.max_pixels < 1:
             raise SegzooError(f"--max-pixels {self.max_pixels}", "give a number of pixels")
 
@@ -183,8 +185,9 @@ def scaled(size: Size, scale: float) -> Size:
 def check_refinement(how: str, ways: tuple[str, ...] = REFINEMENTS) -> None:
     """Raise SegzooError where `--refine` got no way of refining."""
     if how not in ways:
+        close = nearest(how, ways) if isinstance(how, str) else ""
         raise SegzooError(
-            f"--refine takes {listed(ways)}, not `{how}`", nearest(how, ways) or "try guided"
+            f"--refine takes {listed(ways)}, not `{how!s:.80}`", close or "try guided"
         )
 
 
@@ -241,7 +244,7 @@ def _scales(value: Any) -> tuple[float, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     try:
         scales = tuple(float(part) for part in (parts if isinstance(parts, Iterable) else [parts]))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         scales = ()
     if not scales or not all(0 < scale <= LARGEST_SCALE for scale in scales):
         given = ",".join(map(str, value)) if isinstance(value, (tuple, list)) else value

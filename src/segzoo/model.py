@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segzoo.errors import SegzooError
+from segzoo.memory import memory_told
 from segzoo.options import make_options, options_dict
 from segzoo.plugins import get_registry
 from segzoo.registry import Entry
@@ -111,10 +112,13 @@ def create_model(
     entry = get_registry().get("models", name)
     made = make_options(entry.spec.options, options, entry.owner)
     build = entry.resolve("build")
+    given = ", ".join(f"{name}={value}" for name, value in (options or {}).items())
+    size = f"{in_channels} channels, {num_classes} classes{', ' + given if given else ''}"
     try:
-        with unchanged_process():
+        hint = "give smaller options: `segzoo show` lists them"
+        with memory_told(f"{entry.owner} ({size})", hint), unchanged_process():
             network = build(in_channels=in_channels, num_classes=num_classes, options=made)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise SegzooError(f"{entry.owner} cannot be built: {error}") from error
     if not isinstance(network, nn.Module):
         raise SegzooError(f"{entry.owner}: build returned {type(network).__name__}, no nn.Module")

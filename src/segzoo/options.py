@@ -14,12 +14,14 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Union
 
 from segzoo.errors import SegzooError, listed, nearest
 
 SCALARS = (bool, int, float, str)
+LARGEST = 2**53
+"""The largest whole number of an option that states no range: a float holds each up to there."""
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -79,9 +81,9 @@ class OptionInfo:
         base, optional = _split_optional(self.type)
         words = "|".join(map(str, self.choices)) if self.choices else base.__name__
         if self.minimum is not None:
-            words += f" >= {self.minimum:g}"
+            words += f" >= {_number(self.minimum)}"
         if self.maximum is not None:
-            words += f"{' and' if self.minimum is not None else ''} <= {self.maximum:g}"
+            words += f"{' and' if self.minimum is not None else ''} <= {_number(self.maximum)}"
         return f"{words} or none" if optional else words
 
     @property
@@ -91,11 +93,11 @@ class OptionInfo:
         words = f"one of {', '.join(map(str, self.choices))}" if self.choices else _WORDS[base]
         low, high = self.minimum, self.maximum
         if low is not None and high is not None:
-            words += f" from {low:g} to {high:g}"
+            words += f" from {_number(low)} to {_number(high)}"
         elif low is not None:
-            words += f" of at least {low:g}"
+            words += f" of at least {_number(low)}"
         elif high is not None:
-            words += f" of at most {high:g}"
+            words += f" of at most {_number(high)}"
         return f"{words}, or none" if optional else words
 
 
@@ -176,24 +178,25 @@ def convert(value: Any, info: OptionInfo, owner: str) -> Any:
         # By comparing: what comes out of a file may be a list, which no dict can be asked for.
         value = next((new for old, new in info.older.items() if old == value), value)
     fault = SegzooError(
-        f"{called(info.name, owner)} takes {info.wanted}, not {value!r:.200}",
-        nearest(str(value), map(str, info.choices)) or f"`{info.name}`: {info.help}",
+        f"{called(info.name, owner)} takes {info.wanted}, not {shown(value)}",
+        nearest(shown(value, str), map(str, info.choices)) or f"`{info.name}`: {info.help}",
     )
     if optional and (value is None or (isinstance(value, str) and value.lower() == "none")):
         return None
     if info.choices:
-        matches = [choice for choice in info.choices if str(choice) == str(value)]
+        matches = [choice for choice in info.choices if str(choice) == shown(value, str)]
         if not matches:
             raise fault
         return matches[0]
     if base is str and type(value) in (int, float):
-        return str(value)  # A number in a TOML file, or in Python.
+        return shown(value)  # A number in a TOML file, or in Python.
     try:
         result = _scalar(value, base)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise fault from None
     too_small = info.minimum is not None and result < info.minimum
-    too_large = info.maximum is not None and result > info.maximum
+    largest = LARGEST if info.maximum is None and base is int else info.maximum
+    too_large = largest is not None and (result > largest or (base is int and result < -largest))
     if too_small or too_large:
         raise fault
     return result
@@ -225,6 +228,19 @@ def _scalar(value: Any, base: type) -> Any:
             raise ValueError(value)
         return result
     raise ValueError(value)
+
+
+def _number(value: float) -> str:
+    """Write a limit: whole ones with all of their digits."""
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:g}"
+
+
+def shown(value: Any, how: Callable[[Any], str] = repr) -> str:
+    """Show what came, up to 200 characters; Python does not write out numbers of many digits."""
+    try:
+        return how(value)[:200]
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def _split_optional(hint: Any) -> tuple[Any, bool]:

@@ -18,20 +18,14 @@ from segzoo.data.finish import resize_image
 from segzoo.data.value_range import Range, parse_range
 from segzoo.errors import SegzooError
 from segzoo.inference import AS_TRAINED, AUTO, Inference, with_settings
+from segzoo.memory import check_memory, least_memory
 from segzoo.model import Preprocess, SegmentationModel
 from segzoo.pixels import Reading, as_pixels, pixels_of_each
 from segzoo.prediction import Prediction, has_background
 from segzoo.refine import refine
 from segzoo.scale import ScaleWatch, fitting, trained_scale
 from segzoo.settings import InferenceSettings, takes_settings
-from segzoo.train.device import (
-    InPieces,
-    autocast,
-    check_memory,
-    least_memory,
-    pick_device,
-    pick_precision,
-)
+from segzoo.train.device import InPieces, autocast, pick_device, pick_precision
 from segzoo.train.grouped import better_in_fp32, keep_grouped_fp32
 from segzoo.views import View, WholeView
 from segzoo.weights import load_model, weights_file

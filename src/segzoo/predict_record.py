@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.inference import Inference
+from segzoo.regular import irregular, refuse_irregular
 from segzoo.store import writing
 
 FOLDER = ".segzoo-predict"
@@ -109,6 +110,7 @@ class Record:
 
     def _append(self, value: dict[str, Any]) -> None:
         path = self.folder / FOLDER / f"{self.rank}.jsonl"
+        refuse_irregular(path, "a record of what was written")
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab", buffering=0) as file:  # One write: others may append, too.
@@ -153,6 +155,8 @@ def _key(relative: Path) -> str:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    if irregular(path):
+        return
     try:
         text = path.read_bytes()
     except OSError:

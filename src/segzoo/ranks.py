@@ -10,6 +10,7 @@ import functools
 import itertools
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,16 @@ def asked_for() -> Ranks:
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     if not all(name in os.environ for name in (*names, "MASTER_ADDR")):
         return ALONE
-    return Ranks(*(int(os.environ[name]) for name in names))
+    texts = [os.environ[name].strip() for name in names]
+    numbers = [int(text) if re.fullmatch("[0-9]{1,6}", text) else -1 for text in texts]
+    rank, count, local = numbers
+    if not (0 <= rank < count and 0 <= local < count):
+        said = " ".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))
+        raise SegzooError(
+            f"{said} in the environment: not the numbers of one of several processes",
+            "start them by `torchrun --nproc-per-node N -m segzoo ...`, or unset MASTER_ADDR",
+        )
+    return Ranks(rank, count, local)
 
 
 @contextlib.contextmanager

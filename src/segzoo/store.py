@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from segzoo.errors import SegzooError
+from segzoo.regular import refuse_irregular
 
 try:
     import fcntl
@@ -33,6 +34,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
     The temporary name keeps the ending, for writers that choose the format by it.
     """
+    refuse_irregular(path, "a file to write", "choose another place")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         prefix = f"{TEMPORARY}{_host()}-{os.getpid()}-"
@@ -161,6 +163,7 @@ def _in_use(folder: Path, by: str) -> SegzooError:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
+    refuse_irregular(folder / LOCK, "a lock")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / LOCK).open("a+")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segzoo.errors import SegzooError
+from segzoo.regular import refuse_irregular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +52,7 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """Read and check a header. Raises SegzooError naming the file and what is wrong with it."""
+    refuse_irregular(path, "a file of tensors", "give a .safetensors file")
     try:
         with path.open("rb") as file:
             size = path.stat().st_size

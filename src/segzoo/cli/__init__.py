@@ -23,6 +23,7 @@ from segzoo.cli.console import (
     fitted,
 )
 from segzoo.errors import PluginCodeError, SegzooError, StoppedError
+from segzoo.memory import asked, is_out_of_memory
 from segzoo.packages import core_version
 from segzoo.words import visible
 
@@ -102,6 +103,7 @@ def version_line() -> str:
 def main() -> None:
     """Run the command line; a SegzooError becomes two lines on stderr and exit status 2."""
     words = sys.argv[1:]
+    _drop_odd_widths()
     if words == ["--version"]:  # Before plugins are looked for: it answers in any installation.
         print(version_line())
         return
@@ -115,6 +117,16 @@ def main() -> None:
     except SegzooError as error:
         _print_error(error)
         raise SystemExit(_status(error)) from (error if _debugging() else None)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error) or _debugging():
+            raise
+        _print_error(
+            SegzooError(
+                f"this machine has not enough memory for it{asked(error)}",
+                "give smaller sizes and numbers; SEGZOO_TRACEBACK=1 shows where it was asked for",
+            )
+        )
+        raise SystemExit(_BAD_USE) from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
@@ -122,6 +134,12 @@ def main() -> None:
         # The reader (head, less) has gone: nothing is wrong, and there is nowhere to say so.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except (OSError, UnicodeEncodeError) as error:
+        # A name that no file system takes, a folder without rights: nothing of segzoo's own.
+        if _debugging() or not (said := _of_files(error)):
+            raise
+        _print_error(SegzooError(said, "SEGZOO_TRACEBACK=1 shows what was done with it"))
+        raise SystemExit(_BAD_USE) from None
     finally:
         end_announcing()
 
@@ -160,6 +178,23 @@ def _deferred(entry: Any) -> Callable[[typer.Context], None]:
         app(args=context.args, prog_name=f"segzoo {entry.spec.name}")
 
     return run
+
+
+def _of_files(error: OSError | UnicodeEncodeError) -> str:
+    """Say which file the system refused and why, or "" where it is no file's error."""
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object[:80]!a}: a name that is not UTF-8"
+    name = "" if error.filename is None else str(error.filename)
+    name = name if len(name) < 200 else f"{name[:80]}...{name[-40:]}"
+    return f"{name}: {error.strerror or error}" if name else ""
+
+
+def _drop_odd_widths() -> None:
+    """Forget widths of a terminal that are no numbers, at which the libraries raise."""
+    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
+        value = os.environ.get(name)
+        if value is not None and not (value.isdecimal() and int(value[:9]) > 0 and len(value) < 6):
+            del os.environ[name]
 
 
 def _debugging() -> bool:

@@ -166,8 +166,10 @@ def preview_command(
     split: Annotated[str, typer.Option(help="train, val or test")] = "train",
     size: Annotated[str, typer.Option(help="height x width that the network sees")] = "256",
     augment: Annotated[str, typer.Option(help="none, light or strong")] = "light",
-    count: Annotated[int, typer.Option(min=1, help="pictures")] = 6,
-    seed: Annotated[int, typer.Option(min=0, help="seed of choice and augmentation")] = 0,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="pictures")] = 6,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="seed of choice and augmentation")
+    ] = 0,
 ) -> None:
     """Write a contact sheet of what the network sees, augmentation included."""
     presets = next(info.choices for info in option_infos(RunConfig) if info.name == "augment")

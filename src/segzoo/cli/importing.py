@@ -15,7 +15,7 @@ def import_command(
     classes: Annotated[str, typer.Option(help="names of the outputs in order, comma separated")],
     out: Annotated[Path, typer.Option(help="weights file to write")],
     o: Annotated[list[str], typer.Option("-o", help="model option NAME=VALUE")] = [],  # noqa: B006
-    in_channels: Annotated[int, typer.Option(min=1, help="channels of a picture")] = 3,
+    in_channels: Annotated[int, typer.Option(min=1, max=4096, help="channels of a picture")] = 3,
     size: Annotated[str, typer.Option(help="size that it was trained at: 256 or 192x256")] = "256",
     normalize: Annotated[
         str, typer.Option(help="mean and std that it was trained with: imagenet, half or unit")

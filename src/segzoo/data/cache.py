@@ -51,6 +51,9 @@ RECORD = struct.Struct("<16sI4x")
 """Signature and CRC-32; a record of zeros, as in a new file, is no sample's."""
 
 LIMIT_GB = 32.0
+MOST_GB = 1_000_000
+LIMIT_VARIABLE = "SEGZOO_CACHE_GB"
+"""The environment variable that says another limit."""
 """How much all caches together may take; $SEGZOO_CACHE_GB says otherwise."""
 
 LEFT_FREE = 0.5
@@ -271,8 +274,10 @@ def open_cache(
     """Open the cache of a built split, or return None where it cannot have one.
 
     It can where it says which files a sample is made of, by ``files(index)``, and its samples'
-    names, by ``keys``; and where the user's cache folder can be written.
+    names, by ``keys``; and where the user's cache folder can be written. Raises SegzooError for an
+    environment variable that is no limit.
     """
+    most_gigabytes()  # What is no number is refused, not noted as a disk that cannot be written.
     keys = getattr(dataset, "keys", None)
     if not hasattr(dataset, "files") or not isinstance(keys, Sequence):
         return None
@@ -322,6 +327,26 @@ def code_digest(dataset: Any) -> str:
     return digest.hexdigest()
 
 
+def most_gigabytes() -> float:
+    """Return the gigabytes that all caches may take: $SEGZOO_CACHE_GB, or the default.
+
+    Raises SegzooError for what is no number of them.
+    """
+    text = os.environ.get(LIMIT_VARIABLE, "").strip()
+    if not text:
+        return LIMIT_GB
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = -1.0
+    if not 0 <= limit <= MOST_GB:
+        raise SegzooError(
+            f"{LIMIT_VARIABLE}={text} in the environment",
+            f"give a number of gigabytes from 0 to {MOST_GB}, such as 20",
+        )
+    return limit
+
+
 def _make_room(folder: Path, need: int) -> int:
     """Return the bytes, up to `need`, that a cache may take; the longest unused others go for it.
 
@@ -335,7 +360,7 @@ def _make_room(folder: Path, need: int) -> int:
     }
     taken = sum(others.values())
     free = shutil.disk_usage(folder.parent).free + taken + _bytes(folder)
-    limit = float(os.environ.get("SEGZOO_CACHE_GB") or LIMIT_GB) * 1e9
+    limit = most_gigabytes() * 1e9
     allowed = int(min(limit, free * (1 - LEFT_FREE)))
     for other in sorted(others, key=_last_used):
         if taken + need <= allowed or time.time() - _last_used(other) < RECENT_SECONDS:

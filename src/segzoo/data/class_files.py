@@ -13,6 +13,7 @@ from segzoo.data.class_forms import commented_names, parse_classes
 from segzoo.data.class_lines import ClassRow, Line
 from segzoo.data.sample import name_fault
 from segzoo.errors import SegzooError
+from segzoo.regular import refuse_irregular
 from segzoo.specs import RGB
 
 KNOWN_FILES = (
@@ -158,6 +159,7 @@ def _nearest(given: str, root: Path) -> str:
 
 def _text(file: Path) -> str:
     """Return a file's text, by its byte-order mark where it has one, else UTF-8."""
+    refuse_irregular(file, "a list of classes")
     try:
         if file.stat().st_size > MOST_BYTES:
             raise SegzooError(f"classes file {file} has {file.stat().st_size} bytes: no such list")

@@ -16,7 +16,9 @@ from typing import Any
 
 from segzoo.data.roots import user_cache_folder
 from segzoo.errors import SegzooError, listed, nearest
+from segzoo.regular import is_folder, read_text
 
+MOST_BYTES = 1 << 20  # of what says what a cache was made of
 KINDS = {
     "resized": (r"[0-9a-f]{32}", "pictures decoded and resized for trainings; they are read anew"),
     "indices": (r"[0-9a-f]{32}\.npz", "listings of large folders; they are listed anew"),
@@ -72,7 +74,7 @@ class Part:
 def cache_parts() -> list[Part]:
     """Return what lies in the cache folder, kind by kind; nothing where there is no such folder."""
     folder = user_cache_folder()
-    if not folder.is_dir():
+    if not is_folder(folder):
         return []
     parts = []
     strangers = [path for path in folder.iterdir() if path.name not in KINDS]
@@ -123,9 +125,9 @@ def _kept(path: Path) -> Kept:
     about = ""
     used = path.lstat().st_mtime
     described = path / "about.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, SegzooError):
         used = described.stat().st_mtime
-        made_of = json.loads(described.read_text(encoding="utf-8"))
+        made_of = json.loads(read_text(described, "a description", MOST_BYTES))
         height, width = made_of["size"]
         about = f"{made_of['data']['identity']} at {height}x{width}: {made_of['first file']}, ..."
     return Kept(path=str(path), bytes=_taken(path), last_used=used, about=about)

@@ -8,7 +8,6 @@ import contextlib
 import importlib
 import io
 import os
-import stat
 import threading
 from collections.abc import Iterator
 from itertools import islice
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
+from segzoo import regular
 from segzoo.data import tiff
 from segzoo.data.formats import FORMATS, SUFFIXES, content, heif_library, unread_format, way_to_read
 from segzoo.data.jpeg import check_scans
@@ -32,10 +32,6 @@ LIMIT_VARIABLE = "SEGZOO_MAX_PIXELS"
 
 HEAD = 4096
 
-_IRREGULAR = (
-    *((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket")),
-    *((stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device")),
-)
 _ANIMATED = {"GIF": "pictures", "PNG": "pictures", "WEBP": "pictures", "AVIF": "pictures"}
 """Formats that hold films. A phone's MPO and HEIC hold other views or depth beside the photograph,
 which is the first: it is read."""
@@ -255,15 +251,8 @@ def jpeg2000_bands(head: bytes) -> tuple[int, bool]:
 
 def refuse_irregular(path: Path, data: bytes | None, wanted: str = "a picture") -> None:
     """Refuse what is no file by its name: opening a pipe would wait for somebody to write."""
-    if data is not None:
-        return
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - half the time of Path.stat
-    except (OSError, ValueError):
-        return  # Opening it says what is wrong.
-    if not stat.S_ISREG(mode):
-        what = next((name for holds, name in _IRREGULAR if holds(mode)), "no regular file")
-        raise SegzooError(f"{path} is {what}, not {wanted}", "replace it, or take it out")
+    if data is None:
+        regular.refuse_irregular(path, wanted)
 
 
 def unreadable(path: Path, error: Exception, data: bytes | None = None) -> SegzooError:

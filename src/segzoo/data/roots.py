@@ -7,6 +7,7 @@ from pathlib import Path
 import platformdirs
 
 from segzoo.errors import SegzooError, listed, nearest
+from segzoo.regular import exists, irregular, is_folder
 
 FOLDER = "segzoo/folder"
 
@@ -26,7 +27,7 @@ def find_root(
             if looks_right(folder):
                 return folder
     if root is not None:
-        state = f"the folder {_what_is_in(root)}" if root.exists() else "no such folder"
+        state = f"the folder {_what_is_in(root)}" if exists(root) else "no such folder"
         raise SegzooError(
             f"no `{name}` data set in {root}: {state}",
             _advice(name, homepage),
@@ -49,16 +50,19 @@ def check_root(identity: str, root: str | Path | None) -> None:
         return
     if root is None:
         raise SegzooError("data set `folder` needs --root DIR", "or --sample for a stand-in")
-    if not Path(root).is_dir():
+    if not is_folder(Path(root)):
         raise not_a_folder(Path(root))
 
 
 def not_a_folder(root: Path) -> SegzooError:
     """Return the error for a root that is none, with the folders that may have been meant."""
-    if root.exists():
-        return SegzooError(f"{root} is a file", "--root takes the folder of the images and masks")
+    if exists(root):
+        return SegzooError(
+            f"{root} is {irregular(root) or 'a file'}",
+            "--root takes the folder of the images and masks",
+        )
     absolute = Path.cwd() / root
-    around = next(parent for parent in absolute.parents if parent.is_dir())
+    around = next(parent for parent in absolute.parents if is_folder(parent))
     try:
         names = [each.name for each in around.iterdir() if each.is_dir()]
     except OSError:
@@ -89,7 +93,7 @@ def _usual_places(name: str) -> Iterator[Path]:
 
 def _inside(place: Path) -> Iterator[Path]:
     """Yield the place and the folders up to two levels below it, outermost first."""
-    level = [place] if place.is_dir() else []
+    level = [place] if is_folder(place) else []
     for _ in range(3):
         yield from level
         level = sorted(
@@ -102,7 +106,7 @@ def _inside(place: Path) -> Iterator[Path]:
 
 def _what_is_in(root: Path) -> str:
     if not root.is_dir():
-        return "is a file"
+        return f"is {irregular(root) or 'a file'}"
     names = sorted(child.name for child in root.iterdir())
     return (
         f"holds {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}" if names else "is empty"

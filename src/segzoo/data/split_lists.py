@@ -16,6 +16,7 @@ from segzoo.data.folder_names import SPLITS
 from segzoo.data.listing import Listing, ending
 from segzoo.data.pairs import Pairs
 from segzoo.errors import SegzooError, listed
+from segzoo.regular import refuse_irregular
 from segzoo.words import number_of
 
 ENDINGS = (".txt", ".lst", ".list")
@@ -269,6 +270,7 @@ def _place(entry: str, names: Mapping[str, int | None], *, whole: bool = False) 
 
 def _lines(path: Path) -> Iterable[tuple[int, str]]:
     """Yield number and text of each line of a list that is not empty."""
+    refuse_irregular(path, "a list of pictures")
     try:
         if path.stat().st_size > MOST_BYTES:
             raise SegzooError(f"{path} is not a list of pictures: {path.stat().st_size} bytes")

@@ -1,16 +1,14 @@
 """Choosing the device and the precision, and doing with the memory that it has."""
 
-import contextlib
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from segzoo.config import Size
 from segzoo.errors import SegzooError
+from segzoo.memory import asked, is_out_of_memory, smaller_size
 from segzoo.ranks import asked_for
 
 log = logging.getLogger("segzoo")
@@ -75,37 +73,6 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
     return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")  # type: ignore[return-value]
 
 
-_CPU_IS_FULL = "DefaultCPUAllocator"
-"""In the text of the RuntimeError that torch raises where a CPU is out of memory."""
-
-
-def check_memory(size: Size, channels: int, classes: int) -> None:
-    """Raise SegzooError where the pixels and their logits alone take more than what is free.
-
-    Linux does not refuse memory that there is not, but ends the process that uses it.
-    """
-    least, free = least_memory(size, channels, classes), free_memory()
-    if free is not None and least > free:
-        raise SegzooError(
-            f"a picture of {size[0]}x{size[1]} through the network at once takes {least / 1e9:.1f} "
-            f"GB of memory at least, {free / 1e9:.1f} GB are free",
-            "give a smaller --size, or --window 512",
-        )
-
-
-def least_memory(size: Size, channels: int, classes: int) -> int:
-    """Return the bytes of a picture's pixels, logits and probabilities, all of 32 bits."""
-    return 4 * size[0] * size[1] * (channels + 2 * classes)
-
-
-def free_memory() -> int | None:
-    """Return the bytes of memory that are free; None where the system does not say."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        text = Path("/proc/meminfo").read_text()
-        return 1024 * int(text.split("MemAvailable:")[1].split()[0])
-    return None
-
-
 class InPieces:
     """Puts batches through a network whose outputs do not depend on the batch, in as many pieces
     as the device's memory asks for.
@@ -121,15 +88,17 @@ class InPieces:
                 if self.pieces == 1:
                     return forward(images_BCHW)
                 return torch.cat([forward(some) for some in images_BCHW.chunk(self.pieces)])
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if type(error) is RuntimeError and _CPU_IS_FULL not in str(error):
+            except (RuntimeError, MemoryError) as error:  # A CPU has no error of its own for it.
+                if not is_out_of_memory(error):
                     raise
                 if self.pieces >= len(images_BCHW):
-                    size = "x".join(map(str, images_BCHW.shape[-2:]))
+                    height, width = images_BCHW.shape[-2:]
+                    other = "" if self.device.type == "cpu" else ", or --device cpu"
                     raise SegzooError(
-                        f"{self.device} is out of memory with one picture of {size} at once",
-                        "give a smaller --size, or --window"
-                        + (", or --device cpu" if self.device.type != "cpu" else ""),
+                        f"{self.device} is out of memory with one picture of {height}x{width} at "
+                        f"once{asked(error)}",
+                        f"give a smaller --size, {smaller_size((height, width), error)} may fit, "
+                        f"or a --window{other}",
                     ) from error
             self.pieces *= 2
             if self.device.type == "cuda":

@@ -30,6 +30,7 @@ from segzoo.evaluation import memory_format
 from segzoo.inference import scaled
 from segzoo.losses import make_loss
 from segzoo.losses.balance import with_counted_weights
+from segzoo.memory import check_memory
 from segzoo.metrics import MetricSet
 from segzoo.model import Preprocess, count_parameters, create_model, normalization
 from segzoo.ranks import ALONE, Ranks, asked_for, joined, same_norms
@@ -243,6 +244,8 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
     # After whatever is refused at once: looking takes a moment, and counting reads every picture.
     if ranks.first:
         look({"train": train, **batches}, info)
+    if device.type == "cpu":
+        check_memory(config.size, train.channels, len(info.classes))
     config = replace(config, loss=with_counted_weights(config.loss, train))
     loss = make_loss(config.loss, **how).to(device)
     model = create_model(

@@ -111,7 +111,7 @@ def go_on(run: Run, *, force: bool) -> None:
 def _check_anew(folder: Path) -> None:
     """Refuse a run that has come further than its first save, whose state is gone."""
     lines = folder / "metrics.jsonl"
-    epochs = len(lines.read_text().splitlines()) if lines.is_file() else 0
+    epochs = len(lines.read_bytes().splitlines()) if lines.is_file() else 0
     finished = (folder / "summary.json").is_file()
     if finished and read_config(folder / "config.toml").get("keep_state") is False:
         raise SegzooError(

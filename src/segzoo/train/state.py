@@ -26,6 +26,7 @@ from segzoo.data.batches import Batches
 from segzoo.data.fingerprint import former_fingerprint
 from segzoo.errors import SegzooError, listed
 from segzoo.ranks import summed, told
+from segzoo.regular import irregular
 from segzoo.store import atomic, write_bytes
 from segzoo.tensors import write_tensors
 from segzoo.train.grouped import keep_grouped_fp32
@@ -203,6 +204,8 @@ def read_generations(folder: Path) -> list[Saved]:
 
 
 def _read_json(path: Path) -> Saved:
+    if what := irregular(path):
+        raise ValueError(f"it is {what}")
     data = path.read_bytes()
     state = json.loads(data).get("state", {})
     if data != _signed(state):
@@ -227,6 +230,8 @@ def _read_tensors(saved: Saved) -> dict[str, Tensor]:
 def check_tensors(saved: Saved) -> Path:
     """Return the file of a generation's tensors; raise ValueError where it is not as written."""
     path = saved.path.with_name(saved.tensors["name"])
+    if what := irregular(path):
+        raise ValueError(f"{path} is damaged: it is {what}")
     try:
         if path.stat().st_size != saved.tensors["bytes"] or _hash(path) != saved.tensors["blake2b"]:
             raise ValueError(f"{path} is damaged: its checksum differs")

@@ -15,6 +15,7 @@ from segzoo.data.batches import Part
 from segzoo.data.sample import Batch
 from segzoo.errors import SegzooError
 from segzoo.evaluation import device_target, memory_format
+from segzoo.memory import asked, is_out_of_memory, smaller_size
 from segzoo.ranks import one_batch, own_share
 from segzoo.train.augment import Draws, augmented
 from segzoo.train.device import autocast
@@ -58,7 +59,9 @@ def add_gradients(run: Run, group: Group, watch: FiniteWatch) -> None:
                 backward(run, one, watch, count=index >= counted)
                 counted = max(counted, index + 1)
             break
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:  # A CPU has no error of its own for it.
+            if not is_out_of_memory(error):
+                raise
             _take_smaller_pieces(run, group, error)
             random.set_state(drawn)
 
@@ -130,15 +133,16 @@ def change_weights(run: Run, watch: FiniteWatch, undo: Undo) -> None:
         run.average.update(run.model)
 
 
-def _take_smaller_pieces(run: Run, group: Group, error: torch.OutOfMemoryError) -> None:
+def _take_smaller_pieces(run: Run, group: Group, error: BaseException) -> None:
     largest = max(len(batch.keys) for batch, _ in group)
     if run.ranks.count > 1 or run.pieces >= largest:
         size = f"{run.config.size[0]}x{run.config.size[1]}"
         what = "one picture" if run.ranks.count == 1 else f"{largest} pictures a process"
         raise SegzooError(
-            f"{run.device} is out of memory with {what} of {size} at once",
-            "give a smaller --size or network, --precision bf16, or of several processes a smaller "
-            "--batch-size with --accumulate",
+            f"{run.device} is out of memory with {what} of {size} at once{asked(error)}",
+            f"give a smaller --size, {smaller_size(run.config.size, error)} may fit, or a smaller "
+            "network, --precision bf16, or of several processes a smaller --batch-size with "
+            "--accumulate",
         ) from error
     run.pieces *= 2
     log.warning(
