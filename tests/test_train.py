@@ -194,7 +194,7 @@ def test_the_average_warms_up_and_copies_counters():
 def test_divergence_stops_with_advice(hk_root, tmp_path):
     with pytest.raises(SegzooError, match="is not finite in step .*, with the pictures .*\n.*--lr"):
         train(
-            hk_root, tmp_path / "run", lr=1e30, optimizer="sgd", schedule="constant", clip_grad=0,
+            hk_root, tmp_path / "run", lr=1e6, optimizer="sgd", schedule="constant", clip_grad=0,
             ema=0, warmup_epochs=0, model="unet", model_options={"width": 4},
         )  # fmt: skip
 
