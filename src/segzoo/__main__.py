@@ -1,5 +1,5 @@
 """``python -m segzoo``."""
 
-from segzoo.cli import main
+from segzoo.cli import program
 
-main()
+program()

@@ -25,7 +25,7 @@ LOCK = ".lock"
 TEMPORARY = ".writing-"
 STALE_SECONDS = 60
 """Younger files are left: a process of another container may have the same number."""
-_HELD: set[Path] = set()  # by this process
+_HELD: dict[Path, int] = {}  # by this process: folders and the descriptors of their locks
 
 
 @contextlib.contextmanager
@@ -140,18 +140,50 @@ def locked(folder: Path) -> Iterator[None]:
     """Have a folder to oneself among all who ask for it so; a process that ends gives it up.
 
     Raises SegzooError naming the process that has it. Where the file system has no locks, nobody
-    is kept out. It is a lock of POSIX, which the processes that read pictures do not inherit: they
-    outlive a killed training for some seconds.
+    is kept out. It is a lock of the open file (flock), which stays when the same file is opened and
+    closed again, as by who copies the folder; forks of this process close theirs.
     """
     place = folder.absolute()
-    if place in _HELD:  # Such a lock does not keep out the process that has it.
+    if place in _HELD:
         raise _in_use(folder, f"another training of this process, {os.getpid()}")
-    _HELD.add(place)
+    refuse_irregular(folder / LOCK, "a lock")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    _HELD[place] = lock
     try:
-        with _locked(folder):
-            yield
+        _take(folder, lock)
+        yield
     finally:
-        _HELD.discard(place)
+        if _HELD.pop(place, None) is not None:  # None: in a fork, which has closed it
+            os.close(lock)
+
+
+def _take(folder: Path, lock: int) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        by = os.pread(lock, 1000, 0).decode(errors="replace").strip()
+        raise _in_use(folder, by) from error
+    except OSError:
+        return
+    with writing(folder / LOCK):
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
+
+
+def _leave_locks() -> None:
+    """Close the locks that a fork has of its parent, so that they end with that."""
+    for lock in _HELD.values():
+        with contextlib.suppress(OSError):
+            os.close(lock)
+    _HELD.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_locks)
 
 
 def _in_use(folder: Path, by: str) -> SegzooError:
@@ -159,31 +191,6 @@ def _in_use(folder: Path, by: str) -> SegzooError:
         f"{folder} is in use by {by or 'another process'}",
         "wait for it to end, or end it; or choose another --out",
     )
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    refuse_irregular(folder / LOCK, "a lock")
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a+")
-    with file:
-        if fcntl is None:
-            yield
-            return
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            file.seek(0)
-            raise _in_use(folder, file.read().strip()) from error
-        except OSError:
-            yield
-            return
-        with writing(folder / LOCK):
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}\n")
-            file.flush()
-        yield
 
 
 def replace_folder(folder: Path, write: Callable[[Path], object]) -> None:

@@ -5,11 +5,12 @@ of each tensor, and then the tensors (https://github.com/huggingface/safetensors
 allocates no more than the header, and that only where it is small.
 """
 
+import contextlib
 import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,18 @@ def read_header(path: Path) -> Header:
         raise SegzooError(f"{path} is not a readable safetensors file: {error}", hint) from error
 
 
+@contextlib.contextmanager
+def in_utf_8(path: Path) -> Iterator[Path]:
+    """Give a name of a file that is UTF-8, as safetensors opens no other."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield Path(f"/dev/fd/{file.fileno()}")
+    else:
+        yield path
+
+
 def load_tensors(path: Path) -> "dict[str, Tensor]":
     """Read the tensors of a safetensors file by name, its header checked first.
 
@@ -78,7 +91,8 @@ def load_tensors(path: Path) -> "dict[str, Tensor]":
 
     read_header(path)
     try:
-        return load_file(path)
+        with in_utf_8(path) as name:
+            return load_file(name)
     except (SafetensorError, OSError, ValueError) as error:
         raise SegzooError(
             f"{path} is not a readable safetensors file: {error}", "copy it again"

@@ -25,6 +25,7 @@ from segzoo.cli.console import (
 from segzoo.errors import PluginCodeError, SegzooError, StoppedError
 from segzoo.memory import asked, is_out_of_memory
 from segzoo.packages import core_version
+from segzoo.waiting import end_soon
 from segzoo.words import visible
 
 _BAD_USE, _BROKEN_PLUGIN = 2, 1
@@ -98,6 +99,19 @@ def _root(
 def version_line() -> str:
     """Return what `segzoo --version` prints."""
     return f"segzoo {core_version()}"
+
+
+def program() -> None:
+    """Run the command line as a process of its own, which ends soon after its work is done."""
+    status: object = 1
+    try:
+        main()
+        status = 0
+    except SystemExit as end:
+        status = end.code
+        raise
+    finally:
+        end_soon(status if isinstance(status, int) else int(status is not None))
 
 
 def main() -> None:

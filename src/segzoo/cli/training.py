@@ -5,7 +5,7 @@ import inspect
 import json as json_module
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
@@ -15,6 +15,10 @@ from segzoo.data.roots import check_root
 from segzoo.errors import SegzooError
 from segzoo.options import option_infos
 from segzoo.plugins import get_registry
+from segzoo.streams import unbroken_output
+
+if TYPE_CHECKING:
+    from segzoo.train.run import RunResult
 
 MAIN = ("model", "data", "root", "sample", "recipe", "epochs", "out")
 
@@ -98,9 +102,14 @@ def run_training(values: dict[str, Any]) -> None:
     from segzoo.train.memory import keep_freed_memory
 
     keep_freed_memory()
-    stream = sys.stderr if as_json else sys.stdout
-    with contextlib.redirect_stdout(stream):  # what plugins print stays out of the JSON
-        result = fit(config, resume=resume, force=force, stream=stream, **settings)
+    with unbroken_output():
+        stream = sys.stderr if as_json else sys.stdout
+        with contextlib.redirect_stdout(stream):  # what plugins print stays out of the JSON
+            result = fit(config, resume=resume, force=force, stream=stream, **settings)
+        _print_result(result, as_json)
+
+
+def _print_result(result: "RunResult", as_json: bool) -> None:
     if as_json:
         print(json_module.dumps(result.as_dict(), indent=2))
         return

@@ -120,7 +120,7 @@ def _let_go(iterator: Any) -> None:
 def _forget_half_made(error: BaseException) -> None:
     """Keep torch from ending an iterator whose processes could not all be started: it cannot."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        made = frame.f_locals.get("self")
+        made: Any = frame.f_locals.get("self")
         if hasattr(made, "_worker_pids_set"):
             made._shutdown = True
 

@@ -37,6 +37,7 @@ from segzoo.ranks import ALONE, Ranks, asked_for, joined, same_norms
 from segzoo.scale import description
 from segzoo.settings import FitSettings, takes_settings
 from segzoo.store import locked, remove_temporary, shown, write_json
+from segzoo.streams import Unbroken
 from segzoo.train.device import pick_device, pick_precision
 from segzoo.train.folders import (
     drop_needless_state,
@@ -109,6 +110,8 @@ def fit(
         if ranks.first:
             remove_temporary(folder)
             remove_temporary(state_folder(folder))
+            if resume is None:  # So that one killed while it is prepared can be resumed, too.
+                save_config(folder, config)
         try:
             run = prepare(config, folder, ranks)
             rehearse(run)
@@ -116,7 +119,8 @@ def fit(
             if ranks.first and resume is None:
                 remove_unused(folder)
             raise
-        run.stream = stream if stream is not None else standard_stream(progress)
+        output = stream if stream is not None else standard_stream(progress)
+        run.stream = None if output is None else Unbroken(output)  # type: ignore[assignment]
         if resume is not None:
             go_on(run, force=force)
         if ranks.first:

@@ -37,7 +37,11 @@ def resumed_config(folder: Path, settings: dict[str, Any], force: bool) -> tuple
     """
     path = folder / "config.toml"
     if not path.is_file():
-        raise SegzooError(f"{folder} is not a run folder: it has no config.toml")
+        raise SegzooError(
+            f"{folder} is not a run folder: it has no config.toml",
+            "give the folder that `segzoo train` named; one that was killed before it wrote "
+            "anything is used again by the same command",
+        )
     saved = read_config(path)
     if not {"model", "data"} <= saved.keys():
         raise SegzooError(
@@ -174,21 +178,25 @@ def _next_folder(config: RunConfig) -> Path:
 
 
 def _left_behind(folder: Path) -> Iterator[Path]:
-    """Yield what is in a folder but for the lock and the beginning of a file, which a run that was
-    killed at once leaves.
+    """Yield what is in a folder but for what a run leaves that was killed before it began: the
+    lock, the beginnings of files, and its settings beside the lock.
     """
+    locked = (state_folder(folder) / LOCK).is_file()
     for path in folder.iterdir():
+        if locked and path.name == "config.toml":
+            continue
         inside = path.iterdir() if path == state_folder(folder) and path.is_dir() else [path]
         yield from (p for p in inside if p.name != LOCK and not p.name.startswith(TEMPORARY))
 
 
 def remove_unused(folder: Path) -> None:
-    """Remove a run folder in which there is nothing but the lock."""
+    """Remove a run folder in which there is nothing but the lock and settings."""
     if any(_left_behind(folder)):
         return
     for place in (folder, state_folder(folder)):
         remove_temporary(place)
-    (state_folder(folder) / LOCK).unlink(missing_ok=True)
+    for path in (folder / "config.toml", state_folder(folder) / LOCK):
+        path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         state_folder(folder).rmdir()
         folder.rmdir()

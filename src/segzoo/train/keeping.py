@@ -103,6 +103,7 @@ class StateKeeper:
         Several ranks cannot go back together, but for what norms remember.
         """
         self._step_began = time.monotonic()
+        self.wish.rearm()
         slow = self._step_seconds >= SLOW
         if slow and not self._stops and not (run.config.compile or run.ranks.count > 1):
             _let_backward_stop(run.model)

@@ -28,7 +28,7 @@ from segzoo.errors import SegzooError, listed
 from segzoo.ranks import summed, told
 from segzoo.regular import irregular
 from segzoo.store import atomic, write_bytes
-from segzoo.tensors import write_tensors
+from segzoo.tensors import in_utf_8, write_tensors
 from segzoo.train.grouped import keep_grouped_fp32
 from segzoo.train.optimizer_state import packed
 from segzoo.train.resuming import check_history, load_optimizer, other_than
@@ -221,7 +221,7 @@ def _read_tensors(saved: Saved) -> dict[str, Tensor]:
     """Read a generation's tensors; raise ValueError where they are not those that were written."""
     path = check_tensors(saved)
     try:
-        with safe_open(path, framework="pt") as file:
+        with in_utf_8(path) as name, safe_open(name, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error

@@ -1,4 +1,7 @@
-"""Ending a training in good order: SIGTERM and SIGINT ask for it, and it ends after the step.
+"""Ending a training in good order: signals ask for it, and it ends after the step.
+
+SIGTERM and SIGINT do, and what schedulers and closing terminals send: see `MILD`. Those that the
+process was started to ignore, as under `nohup`, it ignores.
 
 A step, or the scoring of a batch, that takes longer than `PATIENCE` is left in the middle.
 """
@@ -12,7 +15,15 @@ from typing import Any, TypeVar
 
 from segzoo.errors import Overdue, StoppedError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MILD = tuple(
+    getattr(signal, name)
+    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+    if hasattr(signal, name)
+)
+"""Come before the end, and often more than once: a closing terminal sends two SIGHUP, Slurm, SGE
+and LSF what they are asked to, and the system a SIGXCPU every second. Taken where nobody has
+them."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *MILD)
 PATIENCE = 3.0
 """Seconds that what is under way gets to come to its end. Slurm kills after 30, kubernetes too."""
 AGAIN = 0.5
@@ -25,6 +36,8 @@ class Wish:
 
     def __init__(self) -> None:
         self.signal = 0
+        self.rearm: Callable[[], None] = lambda: None
+        """Listens again where somebody else has taken a signal meanwhile."""
         self._interruptible = False
 
     @contextlib.contextmanager
@@ -62,7 +75,7 @@ class Wish:
 
 @contextlib.contextmanager
 def listening(*, alone: bool = True) -> Iterator[Wish]:
-    """Take the first SIGINT or SIGTERM for a wish, and a second one as if there were no listening.
+    """Take the first signal for a wish, and a second SIGINT or SIGTERM as if nobody listened.
 
     Where a process is not `alone` nothing is left in the middle: the others would wait for it. Only
     a process's main thread can listen; elsewhere nobody's wish is ever heard.
@@ -71,27 +84,45 @@ def listening(*, alone: bool = True) -> Iterator[Wish]:
     if threading.current_thread() is not threading.main_thread():
         yield wish
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = _taken()
     clock = _Clock(wish.overdue)
 
     def hear(number: int, frame: FrameType | None) -> None:
-        wish.signal = number
-        restore()
-        if alone:
+        first, wish.signal = not wish.signal, wish.signal or number
+        if number not in MILD:
+            restore()
+        if alone and first:
             clock.start()
 
-    def restore() -> None:
-        for number, handler in before.items():
+    def arm() -> None:
+        for number in before:
+            insists = wish.signal and number not in MILD
+            if signal.getsignal(number) is not hear and not insists:
+                signal.signal(number, hear)
+
+    def restore(numbers: Iterable[int] = (signal.SIGINT, signal.SIGTERM)) -> None:
+        for number in before.keys() & set(numbers):
+            handler = before[number]
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
-    for number in SIGNALS:
-        signal.signal(number, hear)
+    arm()
+    wish.rearm = arm
     try:
         yield wish
     finally:
-        wish.signal = 0
+        wish.signal, wish.rearm = 0, lambda: None
         clock.stop()
-        restore()
+        restore(before)
+
+
+def _taken() -> dict[int, Any]:
+    """Return the signals to listen to, and who has heard them so far."""
+    found: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+    return {
+        number: handler
+        for number, handler in found.items()
+        if handler != signal.SIG_IGN and (number not in MILD or handler == signal.SIG_DFL)
+    }
 
 
 class _Clock:

@@ -1,0 +1,72 @@
+"""Output that nobody reads any more, which ends no training: `segzoo train | head -1`."""
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+GONE = (errno.EPIPE, errno.EIO, errno.EBADF)
+"""The reader of a pipe, the terminal, or the descriptor."""
+
+
+class Unbroken:
+    """A text stream that forgets what it cannot write, for good where nobody is there to read."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text, or forget it."""
+        with self._forgetting():
+            self._stream.write(text)
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        """Write texts, or forget them."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Write what is waiting, or forget it."""
+        with self._forgetting():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        try:
+            yield
+        except UnicodeError:
+            raise
+        except (OSError, ValueError) as error:  # ValueError: it has been closed
+            if getattr(error, "errno", None) in GONE:
+                self._lead_nowhere()
+
+    def _lead_nowhere(self) -> None:
+        """Let the descriptor lead to nothing: what is waiting is tried again at Python's end."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            try:
+                os.dup2(nowhere, self._stream.fileno())
+            finally:
+                os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stream)
+
+
+@contextlib.contextmanager
+def unbroken_output() -> Iterator[None]:
+    """Let nothing that is written to stdout and stderr in the block end it."""
+    out, err = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = Unbroken(out), Unbroken(err)  # type: ignore[assignment]
+    try:
+        yield
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        sys.stdout, sys.stderr = out, err
