@@ -76,8 +76,8 @@ PLACES = [
     ("loss", 3, "loss `acme/loss`", "in step 3, with"),
     ("loss", 5, "loss `acme/loss`", "in the scoring of epoch 1"),
     ("scored network", 4, "model `acme/net`", "in the scoring of epoch 2"),
-    ("metric", 4, "metric `acme/metric`", "in step 4, with"),
-    ("computed metric", 2, "metric `acme/metric`", "in the scoring of epoch 1"),
+    ("metric", 5, "metric `acme/metric`", "in step 4, with"),
+    ("computed metric", 3, "metric `acme/metric`", "in the scoring of epoch 1"),
     ("data", 33, "acme/data, sample ", "in epoch 1, after step "),
 ]
 

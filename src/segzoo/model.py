@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segzoo.contracts import check_logits, check_loss, described
 from segzoo.errors import SegzooError
 from segzoo.memory import memory_told
 from segzoo.options import make_options, options_dict
@@ -60,24 +61,25 @@ class SegmentationModel(nn.Module):
         else:
             output = self.network(images_BCHW)
         if isinstance(output, Mapping):
+            self._check_dict(output)
             return {
                 name: self._crop(value, height, width) if name in ("out", "aux") else value
                 for name, value in output.items()
             }
         return self._crop(output, height, width)
 
+    def _check_dict(self, output: Mapping[str, Any]) -> None:
+        if "out" not in output:
+            raise SegzooError(
+                f"{self.entry.owner} returned {described(output)}; its contract is logits, or a "
+                "dict with the logits as `out`"
+            )
+        if "loss" in output:
+            check_loss(output["loss"], self.entry.owner)
+
     def _crop(self, logits_BKHW: Tensor, height: int, width: int) -> Tensor:
         padded = (height + -height % self.stride, width + -width % self.stride)
-        if logits_BKHW.ndim != 4 or logits_BKHW.shape[1] != self.num_classes:
-            raise SegzooError(
-                f"{self.entry.owner} returned {tuple(logits_BKHW.shape)}; its contract is logits "
-                f"B x {self.num_classes} x H x W"
-            )
-        if tuple(logits_BKHW.shape[-2:]) != padded:
-            raise SegzooError(
-                f"{self.entry.owner} returned logits of {tuple(logits_BKHW.shape[-2:])} for a "
-                f"picture of {padded}; its contract is the same size"
-            )
+        check_logits(logits_BKHW, self.entry.owner, self.num_classes, padded)
         return logits_BKHW[..., :height, :width]
 
 

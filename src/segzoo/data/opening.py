@@ -9,6 +9,7 @@ from typing import Any
 
 from torch.utils.data import ConcatDataset
 
+from segzoo.contracts import check_dataset
 from segzoo.data.names import Names
 from segzoo.data.roots import user_cache_folder
 from segzoo.data.sample import DataInfo, describe
@@ -72,6 +73,7 @@ class DataSource:
 
     def info(self, dataset: Any) -> DataInfo:
         """Return what a built split says of its classes and target."""
+        check_dataset(dataset, self.entry.owner)
         return describe(dataset, self.entry, options_dict(self.options))
 
 

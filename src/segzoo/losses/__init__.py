@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from segzoo.contracts import check_gradient, check_loss, check_unchanged, version
 from segzoo.losses.overlap import Dice as Dice
 from segzoo.losses.overlap import build_dice as build_dice
 from segzoo.losses.pixelwise import CrossEntropy as CrossEntropy
@@ -42,10 +43,17 @@ class WeightedSum(nn.Module):
         """Return the weighted sum, a scalar."""
         losses = []
         # An error that comes out of a loss is told to be that of `entry`: see train/culprit.py.
-        for (weight, loss), entry in zip(self.terms, self.entries, strict=True):  # noqa: B007
+        for (weight, loss), entry in zip(self.terms, self.entries, strict=True):
             share = 1.0 if getattr(loss, "of_all_ranks", False) else own_share()
-            losses.append(weight * share * loss(logits_BKHW, target_BHW))
-        return torch.stack(losses).sum()
+            owner = entry.owner if entry else f"the loss {type(loss).__name__}"
+            before = version(logits_BKHW)
+            value = loss(logits_BKHW, target_BHW)
+            check_loss(value, owner)
+            check_unchanged(logits_BKHW, before, owner)
+            losses.append(weight * share * value)
+        total = torch.stack(losses).sum()
+        check_gradient(total, logits_BKHW, " + ".join(e.owner if e else "?" for e in self.entries))
+        return total
 
 
 def make_loss(

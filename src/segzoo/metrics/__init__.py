@@ -5,6 +5,6 @@ Metrics add up over a whole data set; nothing is averaged over batches. K is the
 
 from segzoo.metrics.confusion import Confusion, confusion_matrix
 from segzoo.metrics.matte import MatteErrors
-from segzoo.metrics.selection import Metric, MetricSet
+from segzoo.metrics.selection import Metric, MetricSet, chosen_score
 
-__all__ = ["Confusion", "MatteErrors", "Metric", "MetricSet", "confusion_matrix"]
+__all__ = ["Confusion", "MatteErrors", "Metric", "MetricSet", "chosen_score", "confusion_matrix"]

@@ -7,6 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from segzoo.contracts import check_scores
+from segzoo.data.sample import DataInfo
 from segzoo.errors import SegzooError
 from segzoo.metrics.pictures import PictureScores, PictureSums
 from segzoo.metrics.resampling import ScoresOf, defined, intervals, standard_errors, sum_type
@@ -244,7 +246,8 @@ class MetricSet:
         named: dict[str, float] = {}
         if self._firsts:  # A metric that has seen nothing in this process may divide by zero.
             value = metric.compute()
-            named = dict(value) if isinstance(value, Mapping) else {name: float(value)}
+            value = value if isinstance(value, Mapping) else {name: value}
+            named = check_scores(value, self.entries[identity].owner)
         if identity in self._totals_S:
             sums_1S = self._totals_S[identity].cpu().double()[None]
             named |= defined(_named_scores(metric, name, sums_1S))
@@ -263,6 +266,30 @@ class MetricSet:
         for identity, parts_BS in self._sums_BS.items():
             # One batch after the other, as a single process adds them up, to the bit.
             self._totals_S[identity] = sum(sums_BS.sum(0) for sums_BS in parts_BS)  # type: ignore
+
+
+def chosen_score(metrics: MetricSet, monitor: str, further: str, info: DataInfo) -> str:
+    """Return the score that chooses the best weights, of the `further` metrics among others.
+
+    They are asked for their scores' names with a made-up picture, so that one that gives no numbers
+    is told before the first step. Raises SegzooError for that, and for a score there is not.
+    """
+    usual = "mad" if info.target == "alpha" else "mean_iou"
+    if monitor == "auto" and not further:
+        return usual
+    try:
+        names = {"loss", *metrics.names(len(info.classes), info.target)}
+    except SegzooError:
+        raise
+    except Exception:
+        if monitor == "auto":
+            return usual  # In the training the error is told with its place.
+        raise
+    if monitor != "auto" and monitor not in names:
+        raise SegzooError(
+            f"--monitor {monitor}: no such score", f"there is: {', '.join(sorted(names))}"
+        )
+    return usual if monitor == "auto" else monitor
 
 
 def _named_scores(metric: Additive, name: str, sums_RS: Tensor) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from segzoo.config import RunConfig, Size, make_config, with_typed_options
+from segzoo.contracts import check_parameters
 from segzoo.data.batches import Batches
 from segzoo.data.crops import Crops
 from segzoo.data.fingerprint import fingerprint
@@ -31,7 +32,7 @@ from segzoo.inference import scaled
 from segzoo.losses import make_loss
 from segzoo.losses.balance import with_counted_weights
 from segzoo.memory import check_memory
-from segzoo.metrics import MetricSet
+from segzoo.metrics import MetricSet, chosen_score
 from segzoo.model import Preprocess, count_parameters, create_model, normalization
 from segzoo.ranks import ALONE, Ranks, asked_for, joined, same_norms
 from segzoo.scale import description
@@ -244,7 +245,7 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
         "target": info.target,
     }
     metrics = MetricSet(config.metrics, **how, ranks=ranks)
-    monitor = _monitor(config, metrics, info)
+    monitor = chosen_score(metrics, config.monitor, config.metrics, info)
     # After whatever is refused at once: looking takes a moment, and counting reads every picture.
     if ranks.first:
         look({"train": train, **batches}, info)
@@ -258,6 +259,7 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
         num_classes=len(info.classes),
         model_options=config.model_options,
     )
+    check_parameters(model.network, model.entry.owner)
     if config.drop_path > 0 and (encoder := pretrained_module(model)):
         drop_blocks(encoder, config.drop_path)
     spread = config.shard and ranks.count > 1
@@ -385,14 +387,3 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
-
-
-def _monitor(config: RunConfig, metrics: MetricSet, info: DataInfo) -> str:
-    if config.monitor == "auto":
-        return "mad" if info.target == "alpha" else "mean_iou"
-    names = {"loss", *metrics.names(len(info.classes), info.target)}
-    if config.monitor not in names:
-        raise SegzooError(
-            f"--monitor {config.monitor}: no such score", f"there is: {', '.join(sorted(names))}"
-        )
-    return config.monitor

@@ -59,7 +59,7 @@ def add_gradients(run: Run, group: Group, watch: FiniteWatch) -> None:
                 backward(run, one, watch, count=index >= counted)
                 counted = max(counted, index + 1)
             break
-        except (RuntimeError, MemoryError) as error:  # A CPU has no error of its own for it.
+        except RuntimeError as error:  # A CPU has no error of its own for it.
             if not is_out_of_memory(error):
                 raise
             _take_smaller_pieces(run, group, error)
