@@ -23,7 +23,10 @@ class Done:
 
 
 def segzoo(words: list[str], count: int, seconds: float = 300) -> Done:
-    """Run a command of segzoo in `count` processes; the return code is the largest of them."""
+    """Run a command of segzoo in `count` processes; the return code is the largest of them.
+
+    In the words {RANK} is the number of the process.
+    """
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         free.bind(("localhost", 0))
         told = {"OMP_NUM_THREADS": "1"}
@@ -59,5 +62,5 @@ def _one(words: list[str], environment: dict[str, str], rank: int, path: str) ->
     torch.set_num_threads(1)
     from segzoo.cli import main
 
-    sys.argv = ["segzoo", *words]
+    sys.argv = ["segzoo", *(word.replace("{RANK}", str(rank)) for word in words)]
     main()

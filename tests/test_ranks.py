@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -187,3 +188,34 @@ def test_ranks_have_the_batches_of_one_process(data, count, shuffle):
         assert [own for _, own in parts] == keys
         ends = [first + len(own) for first, own in parts]
         assert [0, *ends] == [*(first for first, _ in parts), len(dataset)]
+
+
+@pytest.mark.parametrize("count", [ALONE, 3])
+def test_another_number_of_processes_goes_on(trained, count, tmp_path):
+    shutil.copytree(trained["two"][0], tmp_path / "run")
+    done = run("train", "--resume", tmp_path / "run", "--epochs", "3", start=count)
+    assert f"processes {count} instead of 2" in done.stderr
+    assert [epoch["epoch"] for epoch in history(tmp_path / "run")] == [1, 2, 3]
+
+
+def test_a_rank_that_ends_tells_the_others_why(trained, tmp_path):
+    shutil.copytree(trained["two"][0], tmp_path / "run")
+    (tmp_path / "run" / "best.safetensors").unlink()
+    done = run("train", "--resume", tmp_path / "run", "--epochs", "3", start=TWO, check=False)
+    assert done.returncode == 2
+    assert "error: rank 1 of 2 has lost another one: rank 0 ended first: " in done.stderr
+    assert done.stderr.count("best.safetensors is gone") == 2
+    assert "RuntimeError" not in done.stderr
+
+
+@pytest.mark.parametrize("split", ["training", "testing"])
+def test_ranks_of_other_data_are_refused(data, tmp_path, split):
+    for rank in (0, 1):
+        shutil.copytree(data[3], tmp_path / f"data-{rank}")
+    picture = min(next((tmp_path / "data-1").rglob(split)).rglob("*.png"))
+    picture.write_bytes(picture.read_bytes() + b" ")
+    words = ["train", *UNET, *data[:3], tmp_path / "data-{RANK}", *data[4:], *SMALL]
+    done = run(*words, "--out", tmp_path / "run", start=TWO, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("error: the data of rank 1 is not that of rank 0") == 2
+    assert not (tmp_path / "run").exists()

@@ -16,25 +16,36 @@ MOST_SIZES = 1024  # Asking for that many takes some 20 ms on a disk of this mac
 def fingerprint(info: DataInfo, splits: Mapping[str, Any]) -> str:
     """Return 16 hex digits that change with the data set, its options, classes and pictures.
 
-    Those of the training are known by their names, all splits by their number, and by the sizes of
-    up to 1024 pictures' files, evenly spread: not by their times, which a copy changes.
+    Pictures are known by their names, their number, and the sizes of up to 1024 files a split,
+    evenly spread: not by their times, which a copy changes.
     """
-    train = splits["train"]
+    keys = {name: _keys(data) for name, data in splits.items()}
+    return _digest(info, splits, keys)
+
+
+def former_fingerprints(info: DataInfo, splits: Mapping[str, Any]) -> set[str]:
+    """Return the fingerprints that the same data had in older versions, so that a run of theirs can
+    be resumed: the names were those of the training alone, two unnamed classes were called
+    otherwise.
+    """
+    infos = [info]
+    if info.classes == TWO_UNNAMED:
+        infos.append(replace(info, classes=FORMERLY_UNNAMED))
+    return {_digest(known, splits, _keys(splits["train"])) for known in infos}
+
+
+def _digest(info: DataInfo, splits: Mapping[str, Any], keys: Any) -> str:
     value = {
         "data": [info.identity, info.version, info.options, info.classes, info.target],
-        "keys": list(train.keys) if isinstance(getattr(train, "keys", None), Sequence) else None,
+        "keys": keys,
         "splits": {name: [_count(data), _sizes(data)] for name, data in splits.items()},
     }
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def former_fingerprint(info: DataInfo, splits: Mapping[str, Any]) -> str:
-    """Return the fingerprint that the same data had in older versions, so that a run of theirs can
-    be resumed: two unnamed classes were called otherwise.
-    """
-    if info.classes != TWO_UNNAMED:
-        return fingerprint(info, splits)
-    return fingerprint(replace(info, classes=FORMERLY_UNNAMED), splits)
+def _keys(dataset: Any) -> list[str] | None:
+    keys = getattr(dataset, "keys", None)
+    return list(keys) if isinstance(keys, Sequence) else None
 
 
 def _count(dataset: Any) -> int:

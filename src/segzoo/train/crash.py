@@ -8,6 +8,7 @@ from pathlib import Path
 from segzoo.data.readers import signalled_death
 from segzoo.errors import Overdue, PluginCodeError, SegzooError
 from segzoo.isolation import trace_of
+from segzoo.ranks import is_of_others
 from segzoo.store import shown
 from segzoo.train.culprit import Culprit, culprit, what_was_raised
 from segzoo.train.run import Run
@@ -59,6 +60,8 @@ def free_locals(error: BaseException) -> None:
 
 def _is_told(error: BaseException, found: Culprit | None) -> bool:
     """Whether an error says already, in segzoo's words, what there is to say, or will."""
+    if is_of_others(error):
+        return True
     if isinstance(error, SegzooError):
         return not isinstance(error, PluginCodeError)
     death = isinstance(error, RuntimeError) and "DataLoader worker" in what_was_raised(error)

@@ -34,7 +34,7 @@ from segzoo.losses.balance import with_counted_weights
 from segzoo.memory import check_memory
 from segzoo.metrics import MetricSet, chosen_score
 from segzoo.model import Preprocess, count_parameters, create_model, normalization
-from segzoo.ranks import ALONE, Ranks, asked_for, joined, same_norms
+from segzoo.ranks import ALONE, Ranks, agreed, asked_for, joined, same_norms
 from segzoo.scale import description
 from segzoo.settings import FitSettings, takes_settings
 from segzoo.store import locked, remove_temporary, shown, write_json
@@ -46,6 +46,7 @@ from segzoo.train.folders import (
     new_folder,
     remove_unused,
     resumed_config,
+    whole_root,
 )
 from segzoo.train.grouped import better_in_fp32, keep_grouped_fp32
 from segzoo.train.keeping import StateKeeper
@@ -103,7 +104,7 @@ def fit(
             )
         config = with_typed_options(config or make_config({**settings}, recipe=recipe, file=file))
         if config.root is not None:
-            config = replace(config, root=_whole_root(config.root))
+            config = replace(config, root=whole_root(config.root))
         given = new_folder(config, ranks)
     folder = given.absolute()  # Code of a plugin may go elsewhere.
     watching = Observers(observers) if ranks.first else Observers.nobody()
@@ -147,22 +148,6 @@ def _check_given(config: object, settings: Mapping[str, object]) -> None:
             "fit has no setting `options`",
             "model_options are those of the model, data_options those of the data set",
         )
-
-
-def _whole_root(root: str) -> str:
-    """Return the root as the saved settings need it, to be found from any working directory."""
-    path = Path(root).absolute()
-    try:
-        str(path).encode("utf-8")
-        path.exists()
-    except UnicodeEncodeError as error:
-        raise SegzooError(
-            f"--root {path!a}: its name is not UTF-8, as settings are saved",
-            "rename it, or link it",
-        ) from error
-    except OSError as error:
-        raise SegzooError(f"--root {root[:80]}: {error.strerror}", "give a folder") from error
-    return str(path)
 
 
 @deaths_told()  # A process may die, or be said again to have died, while observers work at the end.
@@ -213,6 +198,7 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
             f"give at least {ranks.count}, or start fewer",
         )
     train_data, eval_data, info = open_splits(config)
+    data_mark = agreed(fingerprint(info, {"train": train_data, **eval_data}), "the data")
     pictures = typical_size(train_data, config.seed) if ranks.first or config.crop else None
     crops = crops_of(config, pictures)
     batches = {
@@ -285,7 +271,7 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
         config=config,
         folder=folder,
         info=info,
-        fingerprint=fingerprint(info, {"train": train_data, **eval_data}),
+        fingerprint=data_mark,
         pictures=pictures_of(info.identity, info.classes, {"train": train_data, **eval_data}),
         model=model,
         forward=torch.compile(forward) if config.compile else forward,  # type: ignore[arg-type]

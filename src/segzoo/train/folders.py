@@ -148,6 +148,22 @@ def drop_needless_state(folder: Path, *, keep: bool) -> None:
         log.warning("all of %s is left as it is: %s", state_folder(folder), error)
 
 
+def whole_root(root: str) -> str:
+    """Return the root as the saved settings need it, to be found from any working directory."""
+    path = Path(root).absolute()
+    try:
+        str(path).encode("utf-8")
+        path.exists()
+    except UnicodeEncodeError as error:
+        raise SegzooError(
+            f"--root {path!a}: its name is not UTF-8, as settings are saved",
+            "rename it, or link it",
+        ) from error
+    except OSError as error:
+        raise SegzooError(f"--root {root[:80]}: {error.strerror}", "give a folder") from error
+    return str(path)
+
+
 def new_folder(config: RunConfig, ranks: Ranks) -> Path:
     """Return the run folder, which the first rank chooses, or refuses, for all."""
     said: dict[str, str] = {}

@@ -25,7 +25,7 @@ def rehearse(run: Run) -> None:
     """
     model = run.model
     with kept_random(run.device), unchanged_process():
-        fault = _weights_fault(run) or _state_fault(run) or _reading_fault(model)
+        fault = _weights_fault(run) or _state_fault(run) or _reading_fault(run.deployed)
     if fault:
         raise SegzooError(
             f"{model.entry.owner} could be trained, but not kept: {fault}",

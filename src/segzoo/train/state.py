@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from segzoo.data.batches import Batches
-from segzoo.data.fingerprint import former_fingerprint
+from segzoo.data.fingerprint import former_fingerprints
 from segzoo.errors import SegzooError, listed
 from segzoo.ranks import summed, told
 from segzoo.regular import irregular
@@ -329,10 +329,10 @@ def _load_random(run: Run, values: dict[str, Any], tensors: dict[str, Tensor]) -
     np.random.set_state(numpy)
 
 
-def _fingerprints(run: Run) -> tuple[str, str]:
-    """Return the fingerprint of a run's data, and that of older versions."""
+def _fingerprints(run: Run) -> set[str]:
+    """Return the fingerprint of a run's data, and those of older versions."""
     datasets = {name: batches.samples.dataset for name, batches in _splits(run).items()}
-    return run.fingerprint, former_fingerprint(run.info, datasets)
+    return {run.fingerprint, *former_fingerprints(run.info, datasets)}
 
 
 def _newest(folder: Path) -> tuple[Saved, dict[str, Tensor]]:
