@@ -268,15 +268,18 @@ def test_the_commands_print_and_exit_by_what_they_find(split_root, tmp_path, mon
 @pytest.mark.parametrize("columns", ["80", ""])
 def test_findings_are_a_list_by_kind_with_each_hint_once(monkeypatch, capsys, columns):
     monkeypatch.setenv("COLUMNS", columns)
-    how = {"kind": "mislabelled", "split": "train", "hint": "name every class " * 9}
-    found = [Finding(grade="problem", key=key, text="long words " * 12, **how) for key in "ab"]
+    kind, hint, text = "mislabelled", "name every class " * 9, "long words " * 12
+    found = [
+        Finding(grade="problem", kind=kind, split="train", key=key, text=text, hint=hint)
+        for key in "ab"
+    ]
     notice = Finding(grade="notice", kind="notice", split="", key="", text="said")
     _print_findings([notice, *found])
     shown = capsys.readouterr().out
     lines = shown.splitlines()
     assert max(map(len, lines)) <= int(columns or 200)
     assert shown.startswith("problem: mislabelled\n  train a: long words long")
-    assert " ".join(shown.split()).count(" ".join(how["hint"].split())) == 1
+    assert " ".join(shown.split()).count(" ".join(hint.split())) == 1
     assert lines[-4:] == ["notice", "  said", "", "1 notice, 2 mislabelled"]
 
 

@@ -12,7 +12,7 @@ from helpers import stop_after
 from safetensors.torch import load_file
 
 from segzoo import SegzooError, fit
-from segzoo.errors import StoppedError
+from segzoo.errors import Overdue, StoppedError
 from segzoo.train import keeping, loop, step, stopping
 from segzoo.train.state import _newest
 
@@ -127,7 +127,7 @@ def test_one_of_several_processes_leaves_nothing_in_the_middle(monkeypatch, alon
     with stopping.listening(alone=alone) as wish:
         os.kill(os.getpid(), signal.SIGTERM)
         assert wish.signal == signal.SIGTERM
-        expected = pytest.raises(stopping.Overdue) if alone else contextlib.nullcontext()
+        expected = pytest.raises(Overdue) if alone else contextlib.nullcontext()
         with expected, wish.interruptible():
             time.sleep(0.5)
         time.sleep(0.1)  # Outside nothing is raised either way.

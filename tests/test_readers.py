@@ -67,7 +67,8 @@ def test_the_end_of_the_process_ends_those_that_read():
         next(epoch)
         pids = [process.pid for process in multiprocessing.active_children()]
         os.write(write, " ".join(map(str, pids)).encode())
-        multiprocessing.util._exit_function()  # What Python does at its end, which waits for them.
+        # What Python does at its end, which waits for them.
+        getattr(multiprocessing.util, "_exit_function")()  # noqa: B009
         os._exit(0)
     os.close(write)
     pids = [int(word) for word in os.read(read, 1000).split()]
