@@ -1,5 +1,6 @@
 """Sheets and curves: which pictures they show, what is written on them, and in which letters."""
 
+import math
 import unicodedata
 
 import numpy as np
@@ -9,12 +10,13 @@ from PIL import Image
 
 import segzoo
 from segzoo import lettering
+from segzoo.contrast import ERRORS, PALE, RED, apart, error_colour
 from segzoo.data.batches import Batches
-from segzoo.data.sample import DataInfo, shown_palette, voc_palette
+from segzoo.data.sample import SHOWN_OF_TWO, DataInfo, shown_palette, voc_palette
 from segzoo.data.variety import different, spread, thumbnail, varied
 from segzoo.lettering import drawable, font_of, shortened
-from segzoo.report import PANELS, draw_curves
-from segzoo.sheet import UNLABELLED, WRONG, Entry, coloured, error_map, legend_of, save_grid
+from segzoo.report import PANELS, draw_curves, ends_of
+from segzoo.sheet import UNLABELLED, Entry, coloured, error_map, legend_of, save_grid, share_shown
 
 PEOPLE = "\u884c\u4eba"
 
@@ -173,12 +175,41 @@ def test_an_alpha_is_grey_by_its_share():
     assert pixels[0, :, 0].tolist() == [0, 128, 255]
 
 
-def test_wrong_pixels_are_red_and_right_ones_are_not():
+def test_wrong_pixels_are_coloured_and_right_ones_are_not():
     image = Image.new("RGB", (3, 1), (0, 200, 0))
-    pixels = np.asarray(error_map(image, torch.tensor([[0.0, 0.5, 1.0]])))[0]
-    assert tuple(pixels[2]) == WRONG
+    pixels = np.asarray(error_map(image, torch.tensor([[0.0, 0.5, 1.0]]), RED))[0]
+    assert tuple(pixels[2]) == RED
     assert len(set(pixels[0].tolist())) == 1
     assert pixels[0, 1] > pixels[1, 1] > pixels[2, 1]
+
+
+def test_distances_of_colours_are_those_of_cielab():
+    found = apart([(255, 255, 255), (255, 0, 0)], [(0, 0, 0), (255, 0, 0), (0, 255, 0)])
+    assert found[0, 0] == pytest.approx(100, abs=0.1)
+    assert found[1].tolist() == pytest.approx([117.3, 0, 170.6], abs=0.2)
+
+
+PALETTES = {
+    "of reds": [(0, 0, 0), (232, 60, 60)],
+    "of a matte": [(0, 0, 0), (255, 255, 255)],
+    "of two unnamed": list(SHOWN_OF_TWO),
+    "of masks": [(0, 0, 0), (0xC8, 0x1E, 0x1E), (0x1E, 0xC8, 0x1E)],
+    "bright": [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 255)],
+    **{f"of VOC, {count}": list(voc_palette(count)) for count in (2, 3, 8)},
+}
+
+
+@pytest.mark.parametrize("used", PALETTES.values(), ids=PALETTES)
+def test_errors_have_a_colour_far_from_those_of_the_classes(used):
+    colour = error_colour(used)
+    assert apart([colour], [*used, *PALE]).min() > 50
+    assert error_colour(reversed(used)) == colour
+
+
+def test_errors_are_red_where_that_stands_out():
+    assert error_colour([(0, 0, 0), (255, 255, 255)]) == RED
+    assert error_colour([(0, 0, 0), (232, 60, 60)]) != RED
+    assert error_colour(voc_palette(200)) in ERRORS
 
 
 @pytest.mark.parametrize("size", [(32, 32), (480, 360), (50, 400)])
@@ -244,6 +275,9 @@ def test_curves_draw_the_rate_and_mark_the_kept_epoch(tmp_path, monkeypatch, sco
     rates = next(axes for axes in panels if axes.get_title() == PANELS["lr"]).lines[0]
     assert list(rates.get_ydata()) == pytest.approx([0.1 / n for n in range(1, 10)])
     draw_curves(history(1), ["train"], tmp_path / "c.png", title="x")
+    for figure in drawn:
+        ticks = [tick for axes in figure.axes if axes.get_title() for tick in axes.get_xticks()]
+        assert ticks and all(tick == round(tick) for tick in ticks)
     assert "kept: epoch 0" not in str(drawn[1].axes[0].get_legend_handles_labels())
 
 
@@ -263,8 +297,49 @@ def test_predictions_show_the_worst_the_median_and_the_best(tmp_path, monkeypatc
     word = "MAD" if data else "mean IoU"
     values = [float(caption.partition(word)[2].split()[0]) for caption in captions]
     assert sorted(values[:3], reverse=bool(data)) == values[:3]
+    assert shown["heading"] == "test: 6 of 12 pictures, weights of epoch 1 of 1"
     assert [entry.name for entry in shown["legend"]][-1].startswith("wrong")
     assert (tmp_path / "run" / "curves.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ((0.5,), {}),
+        ((0.9, 0.5), {1: "worst", 0: "best"}),
+        ((0.5, 0.5), {}),
+        ((0.9, math.nan, 0.5), {2: "worst", 0: "best"}),
+        ((0.9, 0.7, 0.5), {2: "worst", 1: "median", 0: "best"}),
+        ((math.nan,), {}),
+    ],
+)
+def test_few_pictures_are_ranked_as_far_as_they_can_be(scores, expected):
+    assert ends_of(np.array(scores), higher_is_better=True) == expected
+    turned = {"worst": "best", "best": "worst"}
+    lower = {place: turned.get(rank, rank) for place, rank in expected.items()}
+    assert ends_of(np.array(scores), higher_is_better=False) == lower
+
+
+@pytest.mark.parametrize(
+    ("shown", "there", "text"),
+    [
+        (6, 12, "6 of 12 pictures"),
+        (1, 1, "1 picture"),
+        (3, None, "3 pictures"),
+        (2, 2, "2 pictures"),
+    ],
+)
+def test_a_sheet_says_how_many_pictures_it_shows(shown, there, text):
+    assert share_shown(shown, there) == text
+
+
+def test_a_heading_stands_above_the_titles(tmp_path):
+    row = [Image.new("RGB", (40, 40))] * 2
+    save_grid([row], ("a", "b"), tmp_path / "plain.png")
+    save_grid([row], ("a", "b"), tmp_path / "headed.png", heading="test: " + "a" * 200)
+    with Image.open(tmp_path / "plain.png") as plain, Image.open(tmp_path / "headed.png") as headed:
+        assert headed.height > plain.height and headed.width == plain.width
+        assert np.asarray(headed.convert("L"))[:, -3:].min() == 255
 
 
 def test_two_classes_without_colours_of_their_own_are_drawn_brightly():

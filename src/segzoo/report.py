@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from segzoo.contrast import error_colour
 from segzoo.data.batches import Batches
 from segzoo.data.sample import Sample
 from segzoo.data.variety import spread, varied
 from segzoo.errors import SegzooError
 from segzoo.lettering import drawable, shortened, with_font
 from segzoo.metrics import MetricSet
-from segzoo.sheet import WRONG, Entry, coloured, error_map, legend_of, photo, save_grid
+from segzoo.sheet import Entry, coloured, error_map, legend_of, photo, save_grid, share_shown
 from segzoo.store import atomic
 from segzoo.train.run import Run
 from segzoo.train.scored import FILE, read_picture_sums
@@ -71,6 +72,8 @@ def draw_curves(
 def _draw_panel(
     axes: Any, name: str, history: Sequence[dict[str, Any]], splits: Sequence[str], kept: int
 ) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     epochs = [record["epoch"] for record in history]
     marker = "o" if len(epochs) < 3 else ""
     if name == "lr":
@@ -86,7 +89,8 @@ def _draw_panel(
         label = None if name == "lr" else f"kept: epoch {kept}"
         axes.axvline(kept, color="black", linestyle="--", linewidth=1, label=label)
     axes.set(title=PANELS[name], xlabel="epoch")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    # Of one epoch alone the limits are a part of an epoch, which whole ticks need to be let off.
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     if name != "lr":
         axes.legend(loc="best", fontsize=8)
@@ -103,16 +107,34 @@ def draw_predictions(run: Run, weights: Path, path: Path, count: int = 6) -> Non
     chosen = _choose(run, batches, split, count)
     model, _ = load_model(weights)
     model = as_scored(model.to(run.device), run)
-    rows, captions, labels = [], [], []
+    rows, errors, captions, labels = [], [], [], []
     for sample, rank in chosen:
-        pictures, caption, shown = _row(run, model, sample)
+        pictures, error_HW, caption, shown = _row(run, model, sample)
         rows.append(pictures)
+        errors.append(error_HW)
         captions.append(f"{sample.key}   {caption}" + (f"   {rank}" if rank else ""))
         labels += shown
     wrong = "wrong by 1, paler by less" if run.info.target == "alpha" else "wrong"
-    legend = [*legend_of(run.info, labels), Entry(wrong, WRONG)]
-    titles = ("image", "truth", "prediction", "errors")
-    save_grid(rows, titles, path, captions=captions, legend=legend, sharp=_sharp(run))
+    legend = legend_of(run.info, labels)
+    colour = error_colour(entry.colour for entry in legend)
+    for pictures, error_HW in zip(rows, errors, strict=True):
+        pictures.append(error_map(pictures[0], error_HW, colour))
+    save_grid(
+        rows,
+        ("image", "truth", "prediction", "errors"),
+        path,
+        heading=_heading(run, batches, split, len(rows)),
+        captions=captions,
+        legend=[*legend, Entry(wrong, colour)],
+        sharp=_sharp(run),
+    )
+
+
+def _heading(run: Run, batches: Batches, split: str, shown: int) -> str:
+    """Say which pictures a sheet shows, and the weights of which epoch."""
+    pictures = share_shown(shown, None if batches.stream else batches.count)
+    of = f"epoch {run.best_epoch} of {run.epoch}" if run.best_epoch else "the best epoch"
+    return f"{split}: {pictures}, weights of {of}"
 
 
 def _sharp(run: Run) -> tuple[int, ...]:
@@ -142,13 +164,21 @@ def _ranked(run: Run, batches: Batches, split: str) -> dict[int, str]:
     metrics.load_sums(pictures)
     name = _score_name(run)
     values_N = metrics.pictures().scores[name].numpy()
+    return ends_of(values_N, higher_is_better=run.info.target != "alpha")
+
+
+def ends_of(values_N: np.ndarray, *, higher_is_better: bool) -> dict[int, str]:
+    """Return the places of the worst, the median and the best of some scores, nan left out.
+
+    Of two there is no median; of a single one, or where all are equal, there is nothing to say.
+    """
     known = np.flatnonzero(~np.isnan(values_N))
-    if not len(known):
-        return {}
     order = known[np.argsort(values_N[known], kind="stable")]
-    order = order if run.info.target != "alpha" else order[::-1]
-    ends = ((0, "worst"), (len(order) // 2, "median"), (len(order) - 1, "best"))
-    return {int(order[at]): rank for at, rank in ends} if len(order) > 2 else {}
+    order = order if higher_is_better else order[::-1]
+    if not len(order) or values_N[order[0]] == values_N[order[-1]]:
+        return {}
+    ranks = {0: "worst", len(order) // 2: "median", len(order) - 1: "best"}
+    return {int(order[at]): rank for at, rank in ranks.items()}
 
 
 def _metrics(run: Run) -> MetricSet:
@@ -165,8 +195,10 @@ def _score_name(run: Run) -> str:
 @torch.inference_mode()
 def _row(
     run: Run, model: torch.nn.Module, sample: Sample
-) -> tuple[list[Image.Image], str, list[Tensor]]:
-    """Return the pictures of a row, what is said of it, and the class ids that are shown."""
+) -> tuple[list[Image.Image], Tensor, str, list[Tensor]]:
+    """Return image, truth and prediction of a row, the errors (float 0..1, H x W), what is said of
+    it, and the class ids that are shown.
+    """
     output: Any = model(run.preprocess(sample.image[None].to(run.device)))
     logits_BKHW = (output["out"] if isinstance(output, dict) else output).float().cpu()
     image = photo(sample.image, run.info.value_range)
@@ -189,8 +221,5 @@ def _row(
     value = float(metrics.pictures().scores[name][0])
     words = {"mad": "MAD", "mean_iou": "mean IoU"}[name]
     caption = f"{words} {value:.4f}" if value == value else "without a labelled pixel"
-    pictures = [
-        image, coloured(truth_HW, run.info), coloured(guess_HW, run.info),
-        error_map(image, error_HW),
-    ]  # fmt: skip
-    return pictures, caption, shown
+    pictures = [image, coloured(truth_HW, run.info), coloured(guess_HW, run.info)]
+    return pictures, error_HW, caption, shown

@@ -17,7 +17,6 @@ from segzoo.store import atomic
 
 GAP, TEXT, LINE, SWATCH = 8, 13, 20, 13
 UNLABELLED: RGB = (224, 224, 224)
-WRONG: RGB = (230, 0, 0)
 MOST_IN_LEGEND = 24
 """Of more classes than these only the ones that are shown are explained."""
 LONGEST_NAME = 28
@@ -60,11 +59,11 @@ def coloured(target_HW: Tensor, info: DataInfo) -> Image.Image:
     return Image.fromarray(table[labels])
 
 
-def error_map(image: Image.Image, error_HW: Tensor) -> Image.Image:
-    """Return the picture in pale grey, red where `error_HW` (float 0..1) is not 0."""
+def error_map(image: Image.Image, error_HW: Tensor, colour: RGB) -> Image.Image:
+    """Return the picture in pale grey, coloured where `error_HW` (float 0..1) is not 0."""
     grey = 128 + np.asarray(image.convert("L"), dtype=np.float32)[..., None] / 2
     share = error_HW.float().clamp(0, 1).numpy()[..., None]
-    mixed = grey * (1 - share) + np.array(WRONG, dtype=np.float32) * share
+    mixed = grey * (1 - share) + np.array(colour, dtype=np.float32) * share
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
@@ -89,20 +88,28 @@ def legend_of(info: DataInfo, targets: Sequence[Tensor]) -> list[Entry]:
     return entries
 
 
+def share_shown(shown: int, there: int | None) -> str:
+    """Return how many pictures of how many a sheet shows: ``6 of 12 pictures``."""
+    few = f"{shown}" if there in (None, shown) else f"{shown} of {there}"
+    return f"{few} picture{'s' * (few != '1')}"
+
+
 def save_grid(
     rows: Sequence[Sequence[Image.Image]],
     titles: Sequence[str],
     path: Path,
     side: int = 220,
     *,
+    heading: str = "",
     captions: Sequence[str] = (),
     legend: Sequence[Entry] = (),
     sharp: Sequence[int] = (),
 ) -> None:
     """Save rows of pictures under titles as one PNG, each scaled to at most `side` pixels.
 
-    Each row has its caption above it, and `legend` stands below all. The columns numbered in
-    `sharp` hold colours that mean something, and are scaled without mixing them.
+    `heading` says above all what is shown, each row has its caption above it, and `legend` stands
+    below all. The columns numbered in `sharp` hold colours that mean something, and are scaled
+    without mixing them.
     """
     width, height = rows[0][0].size
     scale = min(side / width, side / height)
@@ -111,13 +118,15 @@ def save_grid(
     total = GAP + len(titles) * (step + GAP)
     row_height = cell[1] + GAP + (LINE if captions else 0)
     lines = _legend_lines(legend, total - 2 * GAP)
-    top = LINE + GAP
+    titles_at = GAP // 2 + (LINE if heading else 0)
+    top = titles_at + LINE + GAP // 2
     canvas = Image.new(
         "RGB", (total, top + len(rows) * row_height + len(lines) * LINE + GAP), "white"
     )
     draw = ImageDraw.Draw(canvas)
+    _write(draw, (GAP, GAP // 2), _fitting(heading, total - 2 * GAP))
     for column, title in enumerate(titles):
-        _write(draw, (GAP + column * (step + GAP), GAP // 2), title)
+        _write(draw, (GAP + column * (step + GAP), titles_at), title)
     for row, pictures in enumerate(rows):
         at = top + row * row_height
         if captions:
