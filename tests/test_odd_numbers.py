@@ -9,7 +9,7 @@ import pytest
 from helpers import run_here
 
 from segzoo.config import RunConfig, make_config
-from segzoo.data.cache import LIMIT_GB, LIMIT_VARIABLE, most_gigabytes
+from segzoo.data.roots import LIMIT_GB, LIMIT_VARIABLE, most_gigabytes
 from segzoo.errors import SegzooError
 from segzoo.inference import Inference
 from segzoo.options import LARGEST, make_options, option_infos

@@ -190,6 +190,11 @@ class RunConfig:
                 f"--scale {self.scale:g} without --crop",
                 "whole pictures are brought to --size; --crop shows parts of them at a scale",
             )
+        for name in ("root", "out"):
+            if "\0" in (getattr(self, name) or ""):
+                raise SegzooError(
+                    f"--{name} {getattr(self, name)!r:.80}", "no name holds a null byte"
+                )
         for name in ("train_splits", "eval_splits"):
             splits = getattr(self, name)
             unknown = [split for split in splits if split not in ("train", "val", "test")]

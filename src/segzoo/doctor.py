@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,7 +19,9 @@ from urllib.request import url2pathname
 from packaging.requirements import InvalidRequirement, Requirement
 
 import segzoo
-from segzoo.data.roots import user_cache_folder
+from segzoo.data.roots import most_gigabytes, user_cache_folder
+from segzoo.errors import SegzooError
+from segzoo.isolation import one_line
 from segzoo.packages import (
     CORE,
     CORE_PACKAGE,
@@ -30,6 +32,7 @@ from segzoo.packages import (
     reinstall_command,
 )
 from segzoo.plugins import get_manager
+from segzoo.regular import exists
 
 OK, WARNING, TROUBLE = "ok", "warning", "trouble"
 IMPORTS = (
@@ -53,18 +56,35 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Yield every finding; the slow ones (imports, about ten seconds) last."""
-    yield _python()
-    yield from name_findings()
-    yield from _requirements()
-    yield from _plugins()
-    yield from _folders()
-    yield from _shared_memory()
-    yield from _imports_and_device()
+    for area, check in (
+        ("python", _python),
+        ("versions", name_findings),
+        ("versions", _requirements),
+        ("plugins", _plugins),
+        ("folders", _folders),
+        ("folders", _limit_of_cache),
+        ("folders", _shared_memory),
+        ("imports", _imports_and_device),
+    ):
+        yield from kept_going(area, check)
 
 
-def _python() -> Finding:
+def kept_going(area: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Yield what a check finds; one that fails itself is a finding, and the others follow."""
+    try:
+        yield from check()
+    except Exception as error:  # An installation may be broken in any way.
+        yield Finding(
+            area=area,
+            state=TROUBLE,
+            text=f"looking at this failed: {one_line(error)}",
+            hint="mend that, and ask again",
+        )
+
+
+def _python() -> Iterator[Finding]:
     text = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-    return Finding(area="python", state=OK, text=f"{text}, {os.cpu_count()} cores")
+    yield Finding(area="python", state=OK, text=f"{text}, {os.cpu_count()} cores")
 
 
 def name_findings() -> Iterator[Finding]:
@@ -224,7 +244,7 @@ def _folders() -> Iterator[Finding]:
 def folder_finding(what: str, folder: Path, *, needed: bool) -> Finding:
     """Say whether a folder, or the nearest one above it that exists, can be written to."""
     place = folder
-    while not place.exists() and place != place.parent:
+    while not exists(place) and place != place.parent:
         place = place.parent
     bad = TROUBLE if needed else WARNING
     hint = {"cache": "set SEGZOO_CACHE to another folder", "run folder": "give --out DIR"}.get(what)
@@ -239,6 +259,13 @@ def folder_finding(what: str, folder: Path, *, needed: bool) -> Finding:
     if free < LITTLE_SPACE:
         return Finding(area="folders", state=WARNING, text=text, hint="make room on this disk")
     return Finding(area="folders", state=OK, text=text)
+
+
+def _limit_of_cache() -> Iterator[Finding]:
+    try:
+        most_gigabytes()
+    except SegzooError as error:
+        yield Finding(area="folders", state=TROUBLE, text=error.message, hint=error.hint)
 
 
 def _shared_memory() -> Iterator[Finding]:

@@ -176,6 +176,9 @@ def preview_command(
     if augment not in presets:
         hint = f"{nearest(augment, presets)}there is: {listed(presets)}"
         raise SegzooError(f"--augment {augment}: no such preset", hint)
+    if out is not None and out.suffix.lower() != ".png":
+        ending = out.suffix or "nothing"
+        raise SegzooError(f"-o {out}: ends in {ending}", "a preview is a PNG: end it in .png")
     pixels, source = parse_size(size), _open(name, root, o, sample, max_pixels)
     from segzoo.preview import draw_preview
 

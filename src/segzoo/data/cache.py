@@ -37,7 +37,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import get_worker_info
 
-from segzoo.data.roots import user_cache_folder
+from segzoo.data.roots import most_gigabytes, user_cache_folder
 from segzoo.data.sample import Batch, DataInfo, Sample
 from segzoo.errors import SegzooError
 from segzoo.store import write_json
@@ -50,10 +50,6 @@ FORMAT = 1
 RECORD = struct.Struct("<16sI4x")
 """Signature and CRC-32; a record of zeros, as in a new file, is no sample's."""
 
-LIMIT_GB = 32.0
-MOST_GB = 1_000_000
-LIMIT_VARIABLE = "SEGZOO_CACHE_GB"
-"""The environment variable that says another limit."""
 """How much all caches together may take; $SEGZOO_CACHE_GB says otherwise."""
 
 LEFT_FREE = 0.5
@@ -325,26 +321,6 @@ def code_digest(dataset: Any) -> str:
     for path in sorted(path for folder in folders for path in folder.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def most_gigabytes() -> float:
-    """Return the gigabytes that all caches may take: $SEGZOO_CACHE_GB, or the default.
-
-    Raises SegzooError for what is no number of them.
-    """
-    text = os.environ.get(LIMIT_VARIABLE, "").strip()
-    if not text:
-        return LIMIT_GB
-    try:
-        limit = float(text)
-    except ValueError:
-        limit = -1.0
-    if not 0 <= limit <= MOST_GB:
-        raise SegzooError(
-            f"{LIMIT_VARIABLE}={text} in the environment",
-            f"give a number of gigabytes from 0 to {MOST_GB}, such as 20",
-        )
-    return limit
 
 
 def _make_room(folder: Path, need: int) -> int:

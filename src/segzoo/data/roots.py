@@ -10,6 +10,10 @@ from segzoo.errors import SegzooError, listed, nearest
 from segzoo.regular import exists, irregular, is_folder
 
 FOLDER = "segzoo/folder"
+LIMIT_GB = 32.0
+MOST_GB = 1_000_000
+LIMIT_VARIABLE = "SEGZOO_CACHE_GB"
+"""The environment variable that says another limit."""
 
 
 def find_root(
@@ -82,6 +86,26 @@ def user_cache_folder() -> Path:
     """Return ``$SEGZOO_CACHE`` or the user's cache folder, for what can be made again."""
     given = os.environ.get("SEGZOO_CACHE")
     return Path(given) if given else Path(platformdirs.user_cache_dir("segzoo", appauthor=False))
+
+
+def most_gigabytes() -> float:
+    """Return the gigabytes that all caches may take: $SEGZOO_CACHE_GB, or the default.
+
+    Raises SegzooError for what is no number of them.
+    """
+    text = os.environ.get(LIMIT_VARIABLE, "").strip()
+    if not text:
+        return LIMIT_GB
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = -1.0
+    if not 0 <= limit <= MOST_GB:
+        raise SegzooError(
+            f"{LIMIT_VARIABLE}={text} in the environment",
+            f"give a number of gigabytes from 0 to {MOST_GB}, such as 20",
+        )
+    return limit
 
 
 def _usual_places(name: str) -> Iterator[Path]:
