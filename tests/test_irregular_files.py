@@ -134,6 +134,17 @@ WORDS = {
         "--root",
         "PAIRS",
     ),
+    "configuration": (
+        "train",
+        "--model",
+        "hf-segformer",
+        "-o",
+        "config=IT",
+        "--data",
+        "folder",
+        "--root",
+        "PAIRS",
+    ),
     "table": ("evaluate", "WEIGHTS", "--data", "hk", "--sample", "--per-picture", "IT.csv"),
     "preview": ("data", "preview", "folder", "--root", "PAIRS", "-o", "IT.png"),
 }

@@ -10,6 +10,7 @@ from helpers import run_here, untrained_run
 from PIL import Image
 
 from segzoo import doctor
+from segzoo.cli.console import print_json
 from segzoo.config import make_config
 from segzoo.errors import SegzooError
 
@@ -134,6 +135,11 @@ def test_names_that_no_file_system_takes(words):
     done = run_here(*words)
     assert done.returncode == 2
     assert done.stderr.count("error: ") == 1
+
+
+def test_json_has_no_numbers_that_json_does_not_have(capsys):
+    print_json({"a": [float("nan"), 1.5], "b": {"c": float("-inf")}, "d": Path("x")})
+    assert json.loads(capsys.readouterr().out) == {"a": [None, 1.5], "b": {"c": None}, "d": "x"}
 
 
 def test_a_file_error_that_nobody_expects_is_one_line(monkeypatch):

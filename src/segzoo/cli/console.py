@@ -1,6 +1,7 @@
 """Printing tables and JSON the same way in every command, and a sign of life before either."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -83,8 +84,20 @@ JSON_HELP = "print JSON instead of text"
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON on stdout."""
-    print(json.dumps(value, indent=2, default=str))
+    """Print a value as JSON on stdout; numbers that JSON does not have, nan among them, as null."""
+    try:
+        text = json.dumps(value, indent=2, default=str, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(json.loads(json.dumps(value, default=str))), indent=2)
+    print(text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def say(text: object = "", *, to_stderr: bool = False) -> None:

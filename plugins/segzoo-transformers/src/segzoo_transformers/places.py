@@ -8,8 +8,9 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers.configuration_utils import PreTrainedConfig
 
-from segzoo import SegzooError
+from segzoo import SegzooError, regular
 
+MOST_BYTES = 1 << 20
 REFUSALS = (
     *(StrictDataclassError, ArithmeticError, AttributeError, LookupError),
     *(RuntimeError, TypeError, ValueError),
@@ -26,11 +27,13 @@ def config_values(owner: str, text: str) -> dict[str, Any]:
     where = shortened(text)
     if not is_text(text):
         path = Path(text).expanduser()
-        path = path / "config.json" if path.is_dir() else path
+        path = path / "config.json" if regular.is_folder(path) else path
         where = str(path)
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = regular.read_text(path, "a configuration", MOST_BYTES)
+        except SegzooError as error:
+            raise SegzooError(f"{owner}: option `config`: {error.message}", hint) from error
+        except OSError as error:
             raise SegzooError(
                 f"{owner}: option `config`: cannot read {path}: {error}", hint
             ) from error
