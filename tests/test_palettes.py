@@ -11,9 +11,13 @@ from segzoo.builtin import FolderOptions
 from segzoo.data.images import read_stored_mask
 from segzoo.data.labels import find_labels
 from segzoo.data.merging import merge_classes, merge_objects
+from segzoo.data.opening import DataSource
+from segzoo.data.palettes import colours_of_classes
+from segzoo.data.sample import PALETTE_OF_TWO, voc_palette
 from segzoo.errors import SegzooError
 
 COLOURS = [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
+GREEN = (0, 128, 0)
 BLACK_WHITE = [(0, 0, 0), (255, 255, 255)]
 LIST = "0 0 0 ground\n255 0 0 disc\n0 255 0 box\n"
 
@@ -51,6 +55,47 @@ def read(root, expected=truth, **options):
     for k in range(len(built)):
         assert np.array_equal(built[k].target.numpy(), expected(k)), k
     return built
+
+
+CASES = {  # palettes of the masks, options, and the colours that the classes get
+    "by index": ((0, 1, 2), COLOURS, {}, COLOURS[:3]),
+    "named": ((0, 1, 2), COLOURS, {"classes": "a,b,c"}, COLOURS[:3]),
+    "more named": ((0, 1, 2), COLOURS, {"classes": "a,b,c,d"}, [*COLOURS[:3], (128, 128, 0)]),
+    "said": ((0, 1, 2), COLOURS, {"palette": "0:#000000,1:#ff0000,2:#00ff00"}, COLOURS[:3]),
+    "whatever they show": ((0, 1, 2), COLOURS, {"palette": "index"}, voc_palette(3)),
+    "greys": ((0, 1, 2), [(0, 0, 0), (1, 1, 1), (2, 2, 2)], {}, voc_palette(3)),
+    "a class ignored": ((0, 1, 2), COLOURS, {"classes": "a,b,void"}, COLOURS[:2]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("order", "colours", "options", "expected"), CASES.values(), ids=CASES)
+def test_classes_have_the_colours_of_the_masks(tmp_path, order, colours, options, expected):
+    write(tmp_path, [palette_mask(truth(k), order, colours) for k in range(6)])
+    source = DataSource("folder", root=str(tmp_path), options=options)
+    assert source.info(source.split("train")).palette == tuple(expected)
+
+
+@pytest.mark.parametrize("values", [(0, 255), (0, 1)])
+def test_two_classes_of_numbers_have_bright_colours(tmp_path, values):
+    write(
+        tmp_path, [grey(np.array(values, np.uint8)[(truth(k) > 0).astype(int)]) for k in range(6)]
+    )
+    source = DataSource("folder", root=str(tmp_path))
+    assert source.info(source.split("train")).palette == PALETTE_OF_TWO
+
+
+@pytest.mark.parametrize(
+    ("reference", "ids", "count", "expected"),
+    [
+        ({}, {0: 0, 1: 1}, 2, ()),
+        ({0: (0, 0, 0), 255: (255, 255, 255)}, {0: 0, 255: 1}, 2, ()),
+        ({0: (9, 0, 0), 1: (9, 0, 0)}, {0: 0, 1: 1}, 2, ()),
+        ({7: (0, 0, 0), 9: GREEN, 3: (1, 2, 3)}, {7: 1, 9: 0, 3: 255}, 2, (GREEN, (0, 0, 0))),
+        ({1: (0, 0, 0), 2: GREEN}, {0: 0, 1: 1, 2: 2}, 3, ((128, 0, 0), (0, 0, 0), GREEN)),
+    ],
+)  # fmt: skip
+def test_colours_of_classes_are_those_of_their_values(reference, ids, count, expected):
+    assert colours_of_classes(reference, ids, count) == expected
 
 
 def test_one_palette_for_all_is_read_by_index(tmp_path):

@@ -15,9 +15,11 @@ from helpers import untrained_run
 from PIL import Image
 
 import segzoo
+from segzoo.data.sample import PALETTE_OF_TWO
 from segzoo.data.standin import figure
 from segzoo.errors import SegzooError
 from segzoo.prediction import Prediction
+from segzoo.sheet import coloured
 from segzoo.views import WholeView
 
 
@@ -164,6 +166,21 @@ def test_a_prediction_has_its_picture(segmenter, picture, tmp_path):
             make("gone.png")
     others = segmenter.predict_batch([path, content])
     assert all(torch.equal(other.pixels_CHW, tensor) for other in others)
+
+
+@pytest.mark.parametrize("second", [(200, 30, 30), (128, 0, 0), PALETTE_OF_TWO[1]])
+def test_a_class_has_one_colour_wherever_it_is_drawn(segmenter, picture, second):
+    prediction = segmenter.predict(picture)
+    info = dataclasses.replace(prediction.info, palette=((0, 0, 0), second))
+    prediction = dataclasses.replace(prediction, info=info)
+    there = prediction.mask == 1
+    for drawn in (
+        prediction.mask_image().convert("RGB"),
+        prediction.overlay(strength=1.0),
+        coloured(torch.from_numpy(prediction.mask), info.data_info()),
+    ):
+        assert there.any()
+        assert set(map(tuple, np.asarray(drawn)[there].tolist())) == {second}
 
 
 def test_backgrounds_come_as_pictures_do(segmenter, picture, tmp_path):

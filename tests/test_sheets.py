@@ -12,7 +12,7 @@ import segzoo
 from segzoo import lettering
 from segzoo.contrast import ERRORS, PALE, RED, apart, error_colour
 from segzoo.data.batches import Batches
-from segzoo.data.sample import SHOWN_OF_TWO, DataInfo, shown_palette, voc_palette
+from segzoo.data.sample import PALETTE_OF_TWO, DataInfo, default_palette, voc_palette
 from segzoo.data.variety import different, spread, thumbnail, varied
 from segzoo.lettering import drawable, font_of, shortened
 from segzoo.report import PANELS, draw_curves, ends_of
@@ -164,7 +164,7 @@ def test_the_legend_has_every_class_or_of_many_those_shown():
 )
 def test_ids_that_are_no_class_are_grey(target, count, grey):
     pixels = np.asarray(coloured(target, info_of(count)))[0]
-    palette = shown_palette(voc_palette(count))
+    palette = voc_palette(count)
     for place, label in enumerate(target[0].tolist()):
         expected = UNLABELLED if place in grey else palette[label]
         assert tuple(pixels[place]) == expected
@@ -183,6 +183,13 @@ def test_wrong_pixels_are_coloured_and_right_ones_are_not():
     assert pixels[0, 1] > pixels[1, 1] > pixels[2, 1]
 
 
+def test_what_is_white_stays_white_among_errors():
+    grey = np.arange(256, dtype=np.uint8)
+    pixels = np.asarray(error_map(Image.fromarray(grey[None]), torch.zeros(1, 256), RED))
+    assert (np.diff(pixels[0, :, 0].astype(int)) >= 0).all()
+    assert (pixels.min(), pixels.max()) == (128, 255)
+
+
 def test_distances_of_colours_are_those_of_cielab():
     found = apart([(255, 255, 255), (255, 0, 0)], [(0, 0, 0), (255, 0, 0), (0, 255, 0)])
     assert found[0, 0] == pytest.approx(100, abs=0.1)
@@ -192,7 +199,7 @@ def test_distances_of_colours_are_those_of_cielab():
 PALETTES = {
     "of reds": [(0, 0, 0), (232, 60, 60)],
     "of a matte": [(0, 0, 0), (255, 255, 255)],
-    "of two unnamed": list(SHOWN_OF_TWO),
+    "of two unnamed": list(PALETTE_OF_TWO),
     "of masks": [(0, 0, 0), (0xC8, 0x1E, 0x1E), (0x1E, 0xC8, 0x1E)],
     "bright": [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 255)],
     **{f"of VOC, {count}": list(voc_palette(count)) for count in (2, 3, 8)},
@@ -342,9 +349,6 @@ def test_a_heading_stands_above_the_titles(tmp_path):
         assert np.asarray(headed.convert("L"))[:, -3:].min() == 255
 
 
-def test_two_classes_without_colours_of_their_own_are_drawn_brightly():
-    assert max(shown_palette(voc_palette(2))[1]) == 255
-    for palette in (voc_palette(3), ((0, 0, 0), (0, 128, 0))):
-        assert shown_palette(palette) == palette
-    legend = legend_of(info_of(2), [torch.tensor([[0, 1]])])
-    assert legend[1].colour == shown_palette(voc_palette(2))[1]
+def test_two_classes_without_colours_of_their_own_have_bright_ones():
+    assert max(default_palette(2)[1]) == 255
+    assert default_palette(3) == voc_palette(3)

@@ -11,7 +11,7 @@ ERRORS: tuple[RGB, ...] = (
     RED, (0, 80, 255), (230, 0, 230), (0, 150, 0), (110, 0, 200), (255, 230, 0), (0, 190, 230),
     (255, 140, 0), (0, 0, 0),
 )  # fmt: skip
-"""Colours that errors may have; red is what people expect, and is taken where it stands out."""
+"""Colours that errors may have, bright ones first; red is what people expect."""
 APART = 80.0
 """A distance in CIELAB at which nobody takes two colours for one: pure red from orange is 60."""
 PALE: tuple[RGB, ...] = ((128, 128, 128), (255, 255, 255))
@@ -24,10 +24,12 @@ _WHITE = _TO_XYZ.sum(1)
 
 
 def error_colour(used: Iterable[RGB]) -> RGB:
-    """Return the colour of errors beside colours in use: red, or the one furthest from all."""
-    used = [*used, *PALE]
-    distances = {colour: float(apart([colour], used).min()) for colour in ERRORS}
-    return RED if distances[RED] >= APART else max(ERRORS, key=lambda c: distances[c])
+    """Return the colour of errors beside colours in use: the first that is far enough from all of
+    them, or where none is, the one that is furthest.
+    """
+    nearest = apart(ERRORS, [*used, *PALE]).min(1)
+    far = np.flatnonzero(nearest >= APART)
+    return ERRORS[far[0] if len(far) else nearest.argmax()]
 
 
 def apart(first: Iterable[RGB], second: Iterable[RGB]) -> np.ndarray:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from segzoo.config import Size
-from segzoo.data.sample import voc_palette
+from segzoo.data.sample import default_palette
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.isolation import one_line
 from segzoo.model import NORMALIZATIONS, create_model, model_record, normalization
@@ -102,7 +102,7 @@ def import_weights(
         WeightsInfo(
             model=model_record(network),
             classes=tuple(classes),
-            palette=voc_palette(len(classes)),
+            palette=default_palette(len(classes)),
             target="labels",
             ignore_index=255,
             threshold=None,

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from segzoo.compose import Background, cutout, parse_background, replace_background
 from segzoo.config import Size
-from segzoo.data.sample import shown_palette
 from segzoo.errors import SegzooError
 from segzoo.pixels import as_pixels
 from segzoo.refine import refine
@@ -145,7 +144,7 @@ class Prediction:
         return _colours_of(pixels_CHW, self.info.value_range)
 
     def _coloured(self, pixels: np.ndarray, mask: np.ndarray, strength: float) -> np.ndarray:
-        colours = np.array(shown_palette(self.info.palette), dtype=np.float32)
+        colours = np.array(self.info.palette, dtype=np.float32)
         if colours[1:].max(initial=0) == 0:
             colours[1:] = (255, 0, 0)
         weight = np.full(len(colours), strength, dtype=np.float32)

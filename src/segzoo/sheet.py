@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from segzoo.data.sample import DataInfo, shown_palette
+from segzoo.data.sample import DataInfo
 from segzoo.lettering import drawable, font_of, pillow_font, shortened
 from segzoo.specs import RGB
 from segzoo.store import atomic
@@ -44,7 +44,7 @@ def colours(info: DataInfo) -> np.ndarray:
     Ids that are no class, as that of pixels that are not labelled, are light grey.
     """
     table = np.full((max(256, len(info.palette) + 1), 3), UNLABELLED, dtype=np.uint8)
-    table[: len(info.palette)] = shown_palette(info.palette)
+    table[: len(info.palette)] = info.palette
     return table
 
 
@@ -61,7 +61,7 @@ def coloured(target_HW: Tensor, info: DataInfo) -> Image.Image:
 
 def error_map(image: Image.Image, error_HW: Tensor, colour: RGB) -> Image.Image:
     """Return the picture in pale grey, coloured where `error_HW` (float 0..1) is not 0."""
-    grey = 128 + np.asarray(image.convert("L"), dtype=np.float32)[..., None] / 2
+    grey = 127.5 + np.asarray(image.convert("L"), dtype=np.float32)[..., None] / 2
     share = error_HW.float().clamp(0, 1).numpy()[..., None]
     mixed = grey * (1 - share) + np.array(colour, dtype=np.float32) * share
     return Image.fromarray(mixed.round().astype(np.uint8))

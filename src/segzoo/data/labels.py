@@ -21,7 +21,14 @@ from segzoo.data.label_doubts import (
 from segzoo.data.mask_files import StoredMask
 from segzoo.data.mask_scan import MOST_SCANNED as MOST_SCANNED
 from segzoo.data.mask_scan import Scan, scan
-from segzoo.data.palettes import BLENDED, Blends, Reading, UnknownColoursError, encoded
+from segzoo.data.palettes import (
+    BLENDED,
+    Blends,
+    Reading,
+    UnknownColoursError,
+    colours_of_classes,
+    encoded,
+)
 from segzoo.data.sample import unnamed_classes
 from segzoo.errors import SegzooError
 from segzoo.specs import RGB
@@ -131,6 +138,9 @@ def find_labels(
         faults=(*found.faults, *_faults(found, values, faults, label_map, named=bool(classes))),
         doubts=(*label_map.doubts, *filter(None, (unused, classes.doubt))),
     )
+    if not label_map.palette:
+        shown = colours_of_classes(reading.reference, label_map.ids, len(label_map.classes))
+        label_map = replace(label_map, palette=shown)
     if options.palette is None and (usual := _usual(found, reading)):
         return replace(label_map, resolved={**label_map.resolved, "palette": encoded(usual)})
     return label_map

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from segzoo.data.mask_files import StoredMask
 from segzoo.data.mask_scan import Seen, pack, packed, unpack
+from segzoo.data.sample import voc_palette
 from segzoo.errors import SegzooError
 from segzoo.specs import RGB
 
@@ -279,6 +280,26 @@ def decoded(text: str) -> dict[int, RGB]:
                 "as 0:#000000,1:#ff0000, or `index`: indices are taken whatever they show",
             ) from None
     return reference
+
+
+def colours_of_classes(
+    reference: Mapping[int, RGB], ids: Mapping[int, int], count: int
+) -> tuple[RGB, ...]:
+    """Return the colour that each of `count` classes has in the masks; `ids` has the class of each
+    value of a reference. Classes that it lacks get others. Greys, and colours that two classes
+    share, tell nothing: of such a reference it is (), as where there is none.
+    """
+    colours = {
+        ids[value]: colour for value, colour in reference.items() if 0 <= ids.get(value, -1) < count
+    }
+    taken = set(colours.values())
+    if len(taken) < len(colours) or all(len(set(colour)) == 1 for colour in taken):
+        return ()
+    usual = voc_palette(256)
+    for label in sorted(set(range(count)) - set(colours)):
+        colours[label] = next(c for c in (usual[label], *usual) if c not in taken)
+        taken.add(colours[label])
+    return tuple(colours[label] for label in range(count))
 
 
 def _colourless(path: Path, index: int) -> SegzooError:

@@ -19,7 +19,7 @@ COLOURS_OF = "a colour of three numbers 0..255 for each class"
 TWO_UNNAMED = ("background", "foreground")
 FORMERLY_UNNAMED = ("class_0", "class_1")
 """What two classes that nothing names were called where their masks hold 0 and 1, not 0 and 255."""
-SHOWN_OF_TWO: tuple[RGB, RGB] = ((0, 0, 0), (255, 0, 160))
+PALETTE_OF_TWO: tuple[RGB, RGB] = ((0, 0, 0), (255, 0, 160))
 _UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -123,7 +123,7 @@ def describe(dataset: Any, entry: Entry, options: dict[str, Any]) -> DataInfo:
         identity=entry.identity,
         version=entry.version,
         classes=classes,
-        palette=palette or voc_palette(len(classes)),  # type: ignore[arg-type]
+        palette=palette or default_palette(len(classes)),  # type: ignore[arg-type]
         target=target,
         ignore_index=getattr(dataset, "ignore_index", spec.ignore_index),
         threshold=getattr(dataset, "threshold", None),
@@ -171,13 +171,13 @@ def is_colour(value: Any) -> bool:
     )
 
 
-def shown_palette(palette: Sequence[RGB]) -> tuple[RGB, ...]:
-    """Return the colours in which classes are drawn for people, over pictures too.
+def default_palette(count: int) -> tuple[RGB, ...]:
+    """Return the colours of classes that no data set gave any.
 
-    They are those of the palette, but for two classes that no data set gave colours: the second
-    one of VOC's map is a dark red that hardly shows over a picture.
+    They are VOC's, but for two classes: VOC's second colour is a dark red that hardly shows over a
+    picture.
     """
-    return SHOWN_OF_TWO if tuple(map(tuple, palette)) == voc_palette(2) else tuple(palette)
+    return PALETTE_OF_TWO if count == 2 else voc_palette(count)
 
 
 def voc_palette(count: int) -> tuple[RGB, ...]:
