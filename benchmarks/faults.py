@@ -13,6 +13,9 @@ Prints its counts and writes them into benchmarks/faults.json::
   zero, repeated, swapped or too many.
 - disk: the disk becomes full, or a folder read-only, at a random moment. The training must end with
   an error that names the file and the reason, and go on to the same bits when that is mended.
+- withdrawals: what a training needs is taken away at a random step: its cache, shared memory, file
+  descriptors, reading processes, folders, pictures. It must go on, or end in time saying why, leave
+  no process, and come to the same bits.
 - plugins: observers that raise, exit, print or draw random numbers, which must be named and change
   nothing; and data sets that break at a sample, which must be named, and gone on with when mended.
 - crashes: a network, loss, metric, data set or observer raises something at a random step. It must
@@ -62,6 +65,7 @@ from campaign.plugins import plugins
 from campaign.soak import soak
 from campaign.states import flips, torn
 from campaign.training import import_all, in_a_child, write_pictures
+from campaign.withdrawals import withdrawals
 from records import machine
 
 FILE = Path(__file__).with_name("faults.json")
@@ -71,6 +75,7 @@ PARTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
     "flips": (flips, 1000),
     "torn": (torn, 500),
     "disk": (disk, 20),
+    "withdrawals": (withdrawals, 100),
     "plugins": (plugins, 40),
     "crashes": (crashes, 200),
     "headers": (headers, 10_000),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 CAMPAIGN = Path(__file__).parents[1] / "benchmarks" / "faults.py"
 COUNTS = {
-    "kills": 3, "flips": 100, "torn": 100, "disk": 2, "plugins": 4, "crashes": 6, "headers": 200,
-    "descriptions": 30, "rotten": 60,
+    "kills": 3, "flips": 100, "torn": 100, "disk": 2, "withdrawals": 5, "plugins": 4, "crashes": 6,
+    "headers": 200, "descriptions": 30, "rotten": 60,
     "pictures": 60, "folders": 40, "names": 40, "configs": 300, "steps": 300,
 }  # fmt: skip
 
@@ -19,7 +19,7 @@ def test_the_campaign_finds_nothing(tmp_path):
     words = [*counts, "--atheris=0", "--hypothesis=200", "--out=faults.json"]
     done = subprocess.run(
         [sys.executable, str(CAMPAIGN), *words],
-        capture_output=True, text=True, cwd=tmp_path, env={**os.environ}, timeout=400,
+        capture_output=True, text=True, cwd=tmp_path, env={**os.environ}, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     found = json.loads((tmp_path / "faults.json").read_text())
@@ -28,6 +28,7 @@ def test_the_campaign_finds_nothing(tmp_path):
     assert set(found["flips"]["outcomes"]) >= {"refused and named", "named, and the other taken"}
     assert sum(found["torn"]["outcomes"].values()) == COUNTS["torn"]
     assert found["disk"]["rounds"] == COUNTS["disk"] or "not possible" in found["disk"]["note"]
+    assert sum(found["withdrawals"]["outcomes"].values()) == COUNTS["withdrawals"]
     assert sum(found["plugins"]["faults"].values()) == COUNTS["plugins"]
     assert sum(found["crashes"]["places"].values()) == COUNTS["crashes"]
     assert found["headers"]["refused"] > COUNTS["headers"] // 2
