@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from segzoo import system
 from segzoo.ahead import in_order
 from segzoo.compose import Background, parse_background
 from segzoo.errors import SegzooError
@@ -90,7 +91,7 @@ def predict_files(
         files = {kind: job.file(kind) for kind in written_kinds}
         for kind, file in files.items():
             with atomic(file) as temporary:
-                made[kind](temporary)
+                system.write(temporary, made[kind])
                 record.note(file, temporary, job.picture, command)
         return {"picture": str(job.picture), **{kind: str(file) for kind, file in files.items()}}
 

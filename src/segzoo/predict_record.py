@@ -8,8 +8,10 @@ size and digest, and so are not the command's any more.
 """
 
 import dataclasses
+import errno
 import hashlib
 import json
+import os
 import threading
 import unicodedata
 from collections.abc import Iterator
@@ -17,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segzoo import system
 from segzoo.inference import Inference
 from segzoo.regular import irregular, refuse_irregular
-from segzoo.store import writing
+from segzoo.store import make_folder, writing
 
 FOLDER = ".segzoo-predict"
 BLOCK = 1 << 20
@@ -112,11 +115,13 @@ class Record:
         path = self.folder / FOLDER / f"{self.rank}.jsonl"
         refuse_irregular(path, "a record of what was written")
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab", buffering=0) as file:  # One write: others may append, too.
-                # What a killed process left of a line ends here.
-                start = b"\n" if file.tell() and not self._begun else b""
-                file.write(start + json.dumps(value).encode() + b"\n")
+            make_folder(path.parent)
+            # What a killed process, or a full disk, left of a line ends here.
+            start = b"" if self._begun or not path.exists() else b"\n"
+            line = start + json.dumps(value).encode() + b"\n"
+            self._begun = False
+            if system.append(path, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._begun = True
 
 
@@ -158,7 +163,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     if irregular(path):
         return
     try:
-        text = path.read_bytes()
+        text = system.read(path, Path.read_bytes)
     except OSError:
         return
     for line in text.splitlines():

@@ -8,18 +8,13 @@ import os
 import platform
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from segzoo import system
 from segzoo.errors import SegzooError
 from segzoo.regular import refuse_irregular
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 LOCK = ".lock"
 TEMPORARY = ".writing-"
@@ -36,27 +31,33 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     refuse_irregular(path, "a file to write", "choose another place")
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         prefix = f"{TEMPORARY}{_host()}-{os.getpid()}-"
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = system.make_temporary(path.parent, prefix, path.suffix)
         try:
             yield temporary
-            temporary.chmod(0o666 & ~_umask())
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            system.set_mode(temporary, 0o666 & ~_umask())
+            system.sync(temporary)
+            system.rename(temporary, path)
             _sync_folder(path.parent)
         finally:
-            temporary.unlink(missing_ok=True)
+            system.unlink(temporary)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, to outlive a power cut like what will be in them."""
+    places = (folder, *folder.parents)
+    new = list(itertools.takewhile(lambda place: not place.exists(), places))
+    system.make_folder(folder)
+    for place in new:
+        _sync_folder(place.parent)
 
 
 def remove_temporary(folder: Path) -> None:
     """Remove what writers left in a folder that were killed; nobody may be writing there."""
     for path in folder.glob(f"{TEMPORARY}*"):
         with contextlib.suppress(OSError):
-            path.unlink()
+            system.unlink(path)
 
 
 def remove_stale(folder: Path) -> None:
@@ -68,19 +69,9 @@ def remove_stale(folder: Path) -> None:
     for path in folder.glob(f"{TEMPORARY}{_host()}-*-*"):
         pid = path.name.removeprefix(f"{TEMPORARY}{_host()}-").partition("-")[0]
         with contextlib.suppress(OSError):
-            old = time.time() - path.stat().st_mtime > STALE_SECONDS
-            if old and pid.isdecimal() and not _is_alive(int(pid)):
-                path.unlink()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # Another user's.
-        return True
-    return True
+            old = system.now() - path.stat().st_mtime > STALE_SECONDS
+            if old and pid.isdecimal() and not system.is_alive(int(pid)):
+                system.unlink(path)
 
 
 def _host() -> str:
@@ -103,10 +94,10 @@ def new_file(path: Path) -> Iterator[Path]:
     """Give a file that was not there, ``a.png``, ``a-2.png``, ...: empty, gone after an error."""
     file = path
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         for number in itertools.count(2):
             try:
-                file.touch(exist_ok=False)
+                system.make_file(file)
                 break
             except FileExistsError:
                 file = path.with_stem(f"{path.stem}-{number}")
@@ -127,7 +118,7 @@ def shown(path: Path) -> Path:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file atomically."""
     with atomic(path) as temporary:
-        temporary.write_bytes(data)
+        system.write(temporary, lambda place: place.write_bytes(data))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -148,8 +139,8 @@ def locked(folder: Path) -> Iterator[None]:
         raise _in_use(folder, f"another training of this process, {os.getpid()}")
     refuse_irregular(folder / LOCK, "a lock")
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        make_folder(folder)
+        lock = system.open_lock(folder / LOCK)
     _HELD[place] = lock
     try:
         _take(folder, lock)
@@ -160,10 +151,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _take(folder: Path, lock: int) -> None:
-    if fcntl is None:
-        return
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        system.lock(lock)
     except (BlockingIOError, PermissionError) as error:
         by = os.pread(lock, 1000, 0).decode(errors="replace").strip()
         raise _in_use(folder, by) from error
@@ -215,11 +204,7 @@ def replace_folder(folder: Path, write: Callable[[Path], object]) -> None:
 def _sync_folder(folder: Path) -> None:
     """Let a rename outlive a power cut, where the system can."""
     with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        system.sync(folder)
 
 
 def _umask() -> int:

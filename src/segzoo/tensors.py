@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segzoo import system
 from segzoo.errors import SegzooError
 from segzoo.regular import refuse_irregular
 
@@ -107,7 +108,7 @@ def write_tensors(
     from safetensors.torch import save_file
 
     try:
-        save_file(dict(tensors), path, metadata=metadata)
+        system.write(path, lambda place: save_file(dict(tensors), place, metadata=metadata))
     except SafetensorError as error:  # It tells the system's errors apart by their text alone.
         found = re.search(r"os error (\d+)", str(error))
         if found is None:

@@ -37,6 +37,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import get_worker_info
 
+from segzoo import system
 from segzoo.data.roots import most_gigabytes, user_cache_folder
 from segzoo.data.sample import Batch, DataInfo, Sample
 from segzoo.errors import SegzooError
@@ -125,10 +126,8 @@ class SampleCache:
         self.room = _make_room(folder, len(keys) * per_sample) // per_sample
         self.missing = np.ones(len(keys), dtype=bool)
         for name, size in self._sizes().items() if self.room else ():
-            folder.mkdir(exist_ok=True)
-            with (folder / f"{name}.bin").open("ab") as file:
-                if file.tell() < size * self.room:
-                    file.truncate(size * self.room)
+            system.make_folder(folder)
+            system.reserve(folder / f"{name}.bin", size * self.room)
 
     def signature(self, index: int) -> bytes | None:
         """Return what changes with the files of a sample: names, sizes, times and inodes.
@@ -247,16 +246,14 @@ class SampleCache:
 
     def _map(self, name: str) -> Any:
         kind, shape = self._like.get(name, (np.dtype(np.uint8), (RECORD.size,)))
-        return np.memmap(self.folder / f"{name}.bin", kind, "r", shape=(self.room, *shape))
+        return system.map_array(self.folder / f"{name}.bin", kind, (self.room, *shape))
 
     def _put(self, name: str, index: int, data: memoryview) -> None:
         # Not through the map: writing there to a full disk ends the process.
         at = (os.getpid(), f"{name} for writing")
         if at not in self._opened:
-            self._opened[at] = (self.folder / f"{name}.bin").open("r+b", buffering=0)
-        file = self._opened[at]
-        file.seek(index * len(data))
-        if file.write(data) != len(data):
+            self._opened[at] = system.open_in_place(self.folder / f"{name}.bin")
+        if system.write_in_place(self._opened[at], index * len(data), data) != len(data):
             raise OSError(0, "the disk is full")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -328,7 +325,7 @@ def _make_room(folder: Path, need: int) -> int:
 
     Those used in the last hour stay: they may be this run's other splits.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    system.make_folder(folder.parent)
     others = {
         other: _bytes(other)
         for other in folder.parent.iterdir()

@@ -5,6 +5,7 @@ import traceback
 from datetime import datetime
 from pathlib import Path
 
+from segzoo import system
 from segzoo.data.readers import signalled_death
 from segzoo.errors import Overdue, PluginCodeError, SegzooError
 from segzoo.isolation import trace_of
@@ -45,8 +46,8 @@ def keep_traceback(folder: Path, when: str, trace: str) -> Path | None:
     path = folder / FILE
     text = trace[:MOST_CHARACTERS].encode("utf-8", "backslashreplace")
     head = f"{datetime.now():%Y-%m-%d %H:%M:%S}  {when}\n".encode("utf-8", "backslashreplace")
-    with contextlib.suppress(OSError), path.open("ab") as file:
-        file.write(head + text + b"\n")
+    with contextlib.suppress(OSError):
+        system.append(path, head + text + b"\n")
         return path
     return None
 

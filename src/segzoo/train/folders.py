@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from segzoo import system
 from segzoo.config import RunConfig, make_config, read_config, with_typed_options
 from segzoo.errors import SegzooError, listed
 from segzoo.ranks import Ranks, told
@@ -143,7 +144,7 @@ def drop_needless_state(folder: Path, *, keep: bool) -> None:
         for saved in older if keep else [newest, *older]:
             # Its JSON first: a kill leaves no generation without tensors.
             for path in (saved.path, saved.path.with_name(saved.tensors["name"])):
-                path.unlink(missing_ok=True)
+                system.unlink(path)
     except (SegzooError, ValueError, OSError) as error:
         log.warning("all of %s is left as it is: %s", state_folder(folder), error)
 
@@ -212,7 +213,7 @@ def remove_unused(folder: Path) -> None:
     for place in (folder, state_folder(folder)):
         remove_temporary(place)
     for path in (folder / "config.toml", state_folder(folder) / LOCK):
-        path.unlink(missing_ok=True)
+        system.unlink(path)
     with contextlib.suppress(OSError):
         state_folder(folder).rmdir()
         folder.rmdir()

@@ -2,12 +2,12 @@
 
 import contextlib
 import logging
-import time
 from collections.abc import Iterator
 from typing import NoReturn
 
 import torch
 
+from segzoo import system
 from segzoo.errors import Overdue, PluginCodeError, StoppedError
 from segzoo.isolation import one_line
 from segzoo.ranks import told
@@ -42,7 +42,7 @@ class StateKeeper:
         self.undo = Undo()
         self.watch: FiniteWatch | None = None
         self._cost = 0.0
-        self._saved_at = self._step_began = time.monotonic()
+        self._saved_at = self._step_began = system.monotonic()
         self._step_seconds = SLOW  # The first one may be compiled, or be slow.
         self._stops = False
         self._agree_at = 0
@@ -102,7 +102,7 @@ class StateKeeper:
 
         Several ranks cannot go back together, but for what norms remember.
         """
-        self._step_began = time.monotonic()
+        self._step_began = system.monotonic()
         self.wish.rearm()
         slow = self._step_seconds >= SLOW
         if slow and not self._stops and not (run.config.compile or run.ranks.count > 1):
@@ -117,7 +117,7 @@ class StateKeeper:
 
         Raises StoppedError then.
         """
-        now = time.monotonic()
+        now = system.monotonic()
         self._step_seconds = now - self._step_began
         if run.ranks.count > 1 and run.step < self._agree_at:
             return
@@ -143,7 +143,7 @@ class StateKeeper:
 
     def after_epoch(self, run: Run, *, last: bool) -> None:
         """Save now if the last save was long enough ago, and always at the `last` epoch."""
-        since = time.monotonic() - self._saved_at
+        since = system.monotonic() - self._saved_at
         due = last or since * MOST_TIME_SAVING >= self._cost
         said = told([due, self.wish.signal])
         wish = max(number for _, number in said)
@@ -154,9 +154,9 @@ class StateKeeper:
 
     def save(self, run: Run) -> None:
         """Save now."""
-        start = time.monotonic()
+        start = system.monotonic()
         save_state(run)
-        self._saved_at = time.monotonic()
+        self._saved_at = system.monotonic()
         self._cost = self._saved_at - start
 
     def _stop(self, run: Run, number: int = 0) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segzoo import system
 from segzoo.data.sample import is_clean_text
 from segzoo.errors import SegzooError
 from segzoo.metrics.pictures import PictureSums
@@ -53,7 +54,7 @@ def save_picture_sums(run: Run) -> None:
             tensors[f"{split}/{identity}"] = _compact(sums_NS)
     path = run.folder / FILE
     if not tensors or sum(value.nbytes for value in tensors.values()) > MOST_BYTES:
-        path.unlink(missing_ok=True)
+        system.unlink(path)
         return
     described = {
         "version": VERSION,

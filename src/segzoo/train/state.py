@@ -22,6 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from segzoo import system
 from segzoo.data.batches import Batches
 from segzoo.data.fingerprint import former_fingerprints
 from segzoo.errors import SegzooError, listed
@@ -165,8 +166,11 @@ def _tell_other(before: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
+    def digest(place: Path) -> str:
+        with place.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+
+    return system.read(path, digest)
 
 
 def _signed(state: dict[str, Any]) -> bytes:
@@ -206,7 +210,7 @@ def read_generations(folder: Path) -> list[Saved]:
 def _read_json(path: Path) -> Saved:
     if what := irregular(path):
         raise ValueError(f"it is {what}")
-    data = path.read_bytes()
+    data = system.read(path, Path.read_bytes)
     state = json.loads(data).get("state", {})
     if data != _signed(state):
         raise ValueError("its checksum differs")
