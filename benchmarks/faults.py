@@ -2,7 +2,7 @@
 
 Prints its counts and writes them into benchmarks/faults.json::
 
-    python benchmarks/faults.py                          # the long form, about twenty minutes
+    python benchmarks/faults.py                          # the long form, about half an hour
     python benchmarks/faults.py --parts kills --kills 20
 
 - kills: a small training is ended at a random moment by SIGKILL or SIGTERM, again and again until
@@ -35,6 +35,9 @@ Prints its counts and writes them into benchmarks/faults.json::
 - names: pictures whose names try to leave the folder, or to be one another's. Each must be written
   once, below the output folder.
 - configs: settings files of which something is changed. Each must be refused, or be read.
+- simulation: trainings, predictions and the cache on a simulated disk, where every call of
+  segzoo.system fails in turn, or is the last one before a kill or a power cut. What is gone on with
+  must end with the same bits, no file be half there, none of the user's be replaced.
 - soak: very many steps of a tiny network; memory, open files, threads and processes must not grow.
 
 Each part runs in a process of its own.
@@ -62,6 +65,7 @@ from campaign.kills import kills
 from campaign.names import names
 from campaign.pictures import pictures
 from campaign.plugins import plugins
+from campaign.simulation import simulation
 from campaign.soak import soak
 from campaign.states import flips, torn
 from campaign.training import import_all, in_a_child, write_pictures
@@ -85,6 +89,7 @@ PARTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
     "folders": (folders, 10_000),
     "names": (names, 200),
     "configs": (configs, 5000),
+    "simulation": (simulation, 3000),
     "soak": (soak, 20_000),
 }
 
@@ -98,6 +103,7 @@ def main() -> None:
         parser.add_argument(f"--{name if name != 'soak' else 'steps'}", type=int, default=count)
     parser.add_argument("--atheris", type=int, default=20_000, help="headers that it makes")
     parser.add_argument("--hypothesis", type=int, default=5000, help="headers that it makes")
+    parser.add_argument("--first", type=int, default=0, help="the simulation's first seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=FILE, help="where the counts are written")
     given = parser.parse_args()
@@ -116,6 +122,8 @@ def main() -> None:
             call, count = PARTS[part][0], getattr(given, part if part != "soak" else "steps")
             if part == "headers":
                 call = functools.partial(call, atheris=given.atheris, hypothesis=given.hypothesis)
+            if part == "simulation":
+                call = functools.partial(call, first=given.first)
             Path(folder, part).mkdir()
             # Of its own for each, so that a part alone does what it does among the others.
             chance = random.Random(f"{given.seed} {part}")

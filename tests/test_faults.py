@@ -10,7 +10,7 @@ CAMPAIGN = Path(__file__).parents[1] / "benchmarks" / "faults.py"
 COUNTS = {
     "kills": 3, "flips": 100, "torn": 100, "disk": 2, "withdrawals": 5, "plugins": 4, "crashes": 6,
     "headers": 200, "descriptions": 30, "rotten": 60,
-    "pictures": 60, "folders": 40, "names": 40, "configs": 300, "steps": 300,
+    "pictures": 60, "folders": 40, "names": 40, "configs": 300, "simulation": 12, "steps": 300,
 }  # fmt: skip
 
 
@@ -37,4 +37,5 @@ def test_the_campaign_finds_nothing(tmp_path):
     assert sum(found["rotten"]["noticed"].values()) == COUNTS["rotten"]
     assert found["pictures"]["refused"] > 0
     assert found["folders"]["read"] + found["folders"]["said"] > 0
+    assert sum(found["simulation"]["outcomes"].values()) == COUNTS["simulation"]
     assert found["soak"]["plain"]["steps"] >= COUNTS["steps"]

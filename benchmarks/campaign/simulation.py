@@ -24,6 +24,7 @@ from .watching import heard
 TINY = {**SETTINGS, "size": 8, "metrics": "", "augment": "none", "save_minutes": 1e-5}
 AGAIN = 0.3
 """How often something goes wrong in the second life, too."""
+STRIDE = 7919  # a prime, so that none is left out
 WORKLOADS = ("training", "predict", "cache")
 
 
@@ -127,9 +128,10 @@ class World:
 
 
 def plan_of(number: int, calls: int, chance: random.Random) -> Plan:
-    """Return a plan: numbers in a row go through all calls, and then the next kind of fault."""
-    fault = FAULTS[number // calls % len(FAULTS)]
-    return Plan(number % calls, fault, stays=fault in ERRORS and chance.random() < 0.5)
+    """Return a plan: numbers in a row go through all calls with every fault, far and wide."""
+    fault, call = divmod(number * STRIDE % (calls * len(FAULTS)), calls)
+    errors = FAULTS[fault] in ERRORS
+    return Plan(call, FAULTS[fault], stays=errors and chance.random() < 0.5)
 
 
 def _lived(live: Callable[[], object]) -> str:
