@@ -17,7 +17,7 @@ from segzoo.evaluation import evaluate_weights
 from segzoo.inference import Inference
 from segzoo.metrics import Confusion, MetricSet, resampling
 from segzoo.metrics.pictures import PictureScores, check_ending
-from segzoo.metrics.resampling import intervals, resampled_sums
+from segzoo.metrics.resampling import FEWEST, intervals, resampled_sums
 
 HOW = {"classes": ("a", "b", "c"), "ignore_index": 255, "target": "labels"}
 
@@ -115,10 +115,27 @@ def test_draws_follow_the_seed_and_not_the_memory(monkeypatch):
     assert whole.shape == (50, 4)
 
 
-def test_one_picture_has_no_interval_and_equal_ones_a_point():
+def test_few_pictures_have_no_interval_and_equal_ones_a_point():
     one = torch.tensor([[3.0, 4.0]], dtype=torch.float64)
     assert intervals(mean_of, one) == {}
-    assert intervals(mean_of, one.expand(9, 2)) == {"mean": (0.75, 0.75)}
+    assert intervals(mean_of, one.expand(FEWEST - 1, 2)) == {}
+    for count in (FEWEST, 9):
+        assert intervals(mean_of, one.expand(count, 2)) == {"mean": (0.75, 0.75)}
+
+
+def test_the_score_is_within_its_interval():
+    """A score of which every draw is further off than it is itself, as those of rare classes."""
+    sums_NS = torch.eye(20, dtype=torch.float64)
+
+    def kinds(sums_RS):
+        return {
+            "drawn": (sums_RS > 0).double().mean(1),
+            "left out": (sums_RS == 0).double().mean(1),
+        }
+
+    found = intervals(kinds, sums_NS)
+    assert found["drawn"][1] == 1 and found["drawn"][0] < 1
+    assert found["left out"][0] == 0 and found["left out"][1] > 0
 
 
 @pytest.mark.parametrize(("there", "expected"), [(1, False), (2, False), (4, True), (30, True)])

@@ -44,6 +44,33 @@ def shown(capsys, result):
 
 
 @pytest.mark.parametrize(
+    "value", [0.0, 0.8123456, 0.81299, 0.99996, 3.00049, 9.99996, 10.04, 1234.56]
+)
+@pytest.mark.parametrize("spread", [0.0, 1e-13, 1e-5, 0.3])
+def test_a_score_is_never_outside_the_interval_as_printed(value, spread):
+    interval = (value - spread * value, value + spread * value)
+    told = float(tables.number(value).replace(",", ""))
+    for decimals in (3, 4):
+        low, high = (float(t.replace(",", "")) for t in tables.ends(interval, decimals))
+        assert low <= told <= high
+        assert high - low <= 2 * spread * value + (0.2 if value > 9 else 0.002)
+    low, high = map(float, tables.interval_text(interval, signed=True).split(".."))
+    assert low <= value <= high or spread < 1e-9
+
+
+def test_exact_ends_stay_as_they_are():
+    assert tables.ends((0.125, 0.375), 4) == ("0.1250", "0.3750")
+    assert tables.ends((0.3, 0.7), 3) == ("0.300", "0.700")
+    assert tables.interval_text((-0.1, 0.2)) == "-0.100..+0.200"
+
+
+def test_without_intervals_the_pictures_are_too_few(capsys, wide):
+    wide(80)
+    text = shown(capsys, {**result_of(("a", "b")), "intervals": {}})
+    assert text.count("too few pictures") == 2
+
+
+@pytest.mark.parametrize(
     ("width", "metrics", "classes"),
     [
         (200, METRICS, ("background", "person")),

@@ -37,7 +37,7 @@ def tokens(text: str) -> list[str]:
 def fake_run(**changes: Any) -> Any:
     batches = SimpleNamespace(stream=False, count=123456)
     return SimpleNamespace(
-        config=SimpleNamespace(size=(256, 256), epochs=100),
+        config=SimpleNamespace(size=(256, 256), epochs=100, tolerance=2.0), choosing_split="val",
         model=SimpleNamespace(entry=SimpleNamespace(identity="segzoo-linknet/linknet")),
         info=SimpleNamespace(identity="segzoo/folder", classes=("a", "b"), target="labels"),
         parameters=12_952_614, device="cpu", precision="fp32", folder="runs/linknet-folder-2",
@@ -45,6 +45,13 @@ def fake_run(**changes: Any) -> Any:
         monitor="mean_iou",
         history=[{"seconds": 4000.0, "images_per_second": 12.3}], images_done=61728, **changes,
     )  # fmt: skip
+
+
+def test_without_tolerance_only_the_best_epoch_is_kept():
+    stream, run = io.StringIO(), fake_run()
+    run.config.tolerance = 0.0
+    Screen(run, stream).start()
+    assert "of earlier ones: its val mean_iou is the best so far\n" in stream.getvalue()
 
 
 def screen_text(monkeypatch: pytest.MonkeyPatch, width: int, stream: io.StringIO) -> str:
@@ -62,7 +69,8 @@ def screen_text(monkeypatch: pytest.MonkeyPatch, width: int, stream: io.StringIO
 def test_no_line_of_a_training_breaks_a_number(monkeypatch, width):
     plain = screen_text(monkeypatch, width, io.StringIO())
     assert len(plain.splitlines()) == 4  # a line an epoch in a log file
-    assert plain.count("an epoch with * is the best so far by mean_iou: its weights are kept") == 1
+    rule = "its val mean_iou is the best so far, or within 2 standard errors of it (--tolerance)\n"
+    assert plain.count(rule) == 1
     assert "epoch   7/100  train loss 0.3142 acc 0.9877" in plain
     shown = screen_text(monkeypatch, width, Terminal())
     assert max(map(len, shown.splitlines())) <= width

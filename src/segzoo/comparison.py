@@ -18,6 +18,7 @@ from segzoo.isolation import one_line
 from segzoo.metrics import MetricSet
 from segzoo.metrics.paired import Difference, paired_differences
 from segzoo.metrics.pictures import PictureSums
+from segzoo.metrics.resampling import FEWEST
 from segzoo.regular import REPLACE, read_text
 from segzoo.train.scored import FILE, Scored, read_picture_sums
 from segzoo.weights import read_info
@@ -280,6 +281,8 @@ def _intervals(run: FinishedRun) -> dict[str, dict[str, Any]]:
         for split, pictures in run.scored.splits.items():
             metrics.load_sums(pictures)
             found[split] = metrics.intervals()
+            if len(pictures.keys) < FEWEST:
+                run.notes.append(f"no intervals of {split}: too few pictures, {len(pictures.keys)}")
     except Exception as error:  # Whatever another version of a plugin makes of these sums.
         run.notes.append(f"no intervals: {FILE} does not fit its metrics: {one_line(error)}")
         run.scored = None

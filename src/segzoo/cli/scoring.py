@@ -6,6 +6,7 @@ from typing import Any
 from segzoo.cli.console import say
 from segzoo.cli.tables import (
     cell_width,
+    ends,
     fits,
     lines_fit,
     number,
@@ -38,7 +39,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
     say(f"{result['data']}, {result['split']}: {result['pictures']} pictures")
     scores, intervals = result["scores"], result["intervals"]
     rows = [
-        [name, number(value), " to ".join(f"{end:.4f}" for end in intervals.get(name, ()))]
+        [name, number(value), _interval(intervals, name)]
         for name, value in scores.items()
         if "/" not in name
     ]
@@ -54,6 +55,13 @@ def print_evaluation(result: dict[str, Any]) -> None:
     if unscored := result["unscored"]:
         shown = ", ".join(unscored[:SHOWN]) + (", ..." if len(unscored) > SHOWN else "")
         print_text(f"{len(unscored)} without a scored pixel: {shown}")
+
+
+def _interval(intervals: dict[str, Any], name: str) -> str:
+    """Return the ends of a score's interval; where no score has one the pictures are too few."""
+    if not intervals:
+        return "too few pictures"
+    return " to ".join(ends(intervals[name], 4)) if name in intervals else ""
 
 
 def _print_classes(result: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Tables of scores: classes or runs in rows, metrics in columns, in pieces where they are wide."""
 
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from segzoo.cli.console import make_console, show
@@ -27,8 +28,27 @@ def interval_text(interval: Sequence[float], *, signed: bool = False) -> str:
     """Return ``0.791-0.831``, and with signs ``-0.012..+0.034``."""
     low, high = interval
     if signed or low < 0:
-        return f"{low:+.3f}..{high:+.3f}"
-    return f"{_short(low)}-{_short(high)}"
+        return f"{_outward(low, 3, math.floor):+.3f}..{_outward(high, 3, math.ceil):+.3f}"
+    return "-".join(ends(interval, 3))
+
+
+def ends(interval: Sequence[float], decimals: int) -> tuple[str, str]:
+    """Return the ends with so many decimals, from 10 on with one as `number` has them.
+
+    They are rounded outwards, so that the score, which has more decimals, is never outside.
+    """
+
+    def text(value: float, to_whole: Callable[[float], int]) -> str:
+        if abs(value) < 10:
+            return f"{_outward(value, decimals, to_whole):.{decimals}f}"
+        return f"{_outward(value, 1, to_whole):,.1f}"
+
+    return text(interval[0], math.floor), text(interval[1], math.ceil)
+
+
+def _outward(value: float, decimals: int, to_whole: Callable[[float], int]) -> float:
+    scaled = round(value * 10**decimals, 6)  # What sums are off by makes no whole step.
+    return to_whole(scaled) / 10**decimals
 
 
 def number(value: Any) -> str:
@@ -41,10 +61,6 @@ def number(value: Any) -> str:
 def printable(text: str) -> str:
     """Return a foreign text as one line, with what a terminal would obey escaped."""
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")
-
-
-def _short(value: float) -> str:
-    return f"{value:.3f}" if value < 10 else f"{value:,.1f}"
 
 
 def print_pieces(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from segzoo.metrics.resampling import (
     CONFIDENCE,
+    FEWEST,
     REPLICATES,
     SCARCE,
     ScoresOf,
@@ -48,10 +49,10 @@ def paired_differences(
     (Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989; Yeh, More Accurate Tests for
     the Statistical Significance of Result Differences, 2000). Both are of the score of the whole
     data set, not of a mean over pictures, and know nothing of the chance of training again.
-    Fewer than two pictures give nothing, and so does a score that one of the models lacks.
+    Fewer than `FEWEST` pictures give nothing, and so does a score that one of the models lacks.
     """
     count = len(first_NS)
-    if count < 2 or first_NS.shape != second_NS.shape:
+    if count < FEWEST or first_NS.shape != second_NS.shape:
         return {}
     first_NS, second_NS = first_NS.double(), second_NS.double()
     seen = _differences(scores_of, first_NS.sum(0)[None], second_NS.sum(0)[None])
@@ -67,7 +68,8 @@ def paired_differences(
         # nan, where a swap leaves no score, counts as extreme: the cautious side.
         less = (swapped[name].abs() < value.abs() - EQUAL).sum()
         p = float(replicates - less) / replicates  # The models as they are count as one swap.
-        found[name] = Difference(float(value), low, high, p)
+        own = float(value)
+        found[name] = Difference(own, min(low, own), max(high, own), p)
     return found
 
 

@@ -251,4 +251,6 @@ def result_of(run: Run, stopped_early: bool) -> RunResult:
         device=str(run.device),
         precision=run.precision,
         disabled_observers=tuple(run.disabled_observers),
+        chosen_on=run.choosing_split,
+        tolerance=run.config.tolerance,
     )

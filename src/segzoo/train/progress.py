@@ -60,7 +60,9 @@ class Screen:
             f"{height}x{width}, {run.device} {run.precision}"
         )
         self.console.print(f"run folder: {visible(str(run.folder))}", soft_wrap=True, markup=False)
-        self._line(f"an epoch with * is the best so far by {run.monitor}: its weights are kept")
+        self._line(
+            f"the weights of an epoch with * are kept in place of earlier ones: {_rule(run)}"
+        )
         if self.console.is_terminal:
             spare = self.console.width - TEXT_OF_BAR
             self.bar = _LiveBar(
@@ -105,6 +107,14 @@ class Screen:
                 break_on_hyphens=False,
             )
         self.console.print(text.replace(NO_BREAK, " "), soft_wrap=True, markup=False)
+
+
+def _rule(run: Run) -> str:
+    """Say which epoch's weights are kept: see `to_be_kept` in train/loop.py."""
+    best = f"its {run.choosing_split} {run.monitor} is the best so far"
+    if not run.config.tolerance:
+        return best
+    return f"{best}, or within {run.config.tolerance:g} standard errors of it (--tolerance)"
 
 
 def _scores(scores: Scores) -> str:

@@ -149,9 +149,10 @@ class Run:
 class RunResult:
     """The outcome of a training; `scores` are those of the best epoch, by split.
 
-    `observer_errors` says of each of the `disabled_observers` what it raised, and where;
-    `left_out` what was wrong with pictures that could not be read; `skipped_steps` are those whose
-    loss or gradient was not finite, each with its pictures.
+    Its score by `monitor` on the split `chosen_on` was the best so far, or at most `tolerance`
+    standard errors worse. `observer_errors` says of each of the `disabled_observers` what it
+    raised, and where; `left_out` what was wrong with pictures that could not be read;
+    `skipped_steps` are those whose loss or gradient was not finite, each with its pictures.
     """
 
     folder: Path
@@ -174,6 +175,8 @@ class RunResult:
     observer_errors: dict[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     skipped_steps: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    chosen_on: str = ""
+    tolerance: float = 0.0
 
     def __repr__(self) -> str:
         return (
