@@ -28,7 +28,7 @@ from segzoo.data.survey import survey
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.model import normalization
 from segzoo.preview import TIMES, draw_preview
-from segzoo.progress import Waiting, waiting
+from segzoo.progress import Waiting, _Log, waiting
 from segzoo.train.fit import open_splits
 
 
@@ -119,8 +119,12 @@ def test_what_a_data_set_says_of_itself_is_said_alike_by_training_check_and_stat
         Image.fromarray(np.array(Image.open(mask)).astype(bool)).convert("L").save(mask)
     opened = source(split_root, classes="a,b")
     assert opened.split("val").notices == opened.split("train").notices
-    said = [p.text for p in check(opened) if p.kind == "notice"]
-    assert said[0] == LEFT_OUT and said[1].startswith(DOUBT) and len(said) == 2
+    found = list(check(opened))
+    (doubt,) = (p.text for p in found if p.kind == "notice")
+    assert doubt.startswith(DOUBT)
+    # Which files are left out, it lists one by one, and does not count them besides.
+    assert [p.key for p in found if p.kind == "unpaired"] == ["2"]
+    said = [LEFT_OUT, doubt]
     caplog.clear()
     survey(opened)
     assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == said
@@ -283,7 +287,7 @@ def test_without_augmentation_the_sheet_has_the_pictures_and_targets_alone(split
 def test_the_commands_print_and_exit_by_what_they_find(split_root, tmp_path, monkeypatch):
     root = ("--root", str(split_root))
     stats = run_here("data", "stats", "folder", *root)
-    assert "class_1" in stats.stdout and "80x96 to 80x96" in stats.stdout
+    assert "class_1" in stats.stdout and " 80x96 " in stats.stdout
     assert json.loads(run_here("data", "stats", "folder", *root, "--json").stdout)["val"]
     sound = run_here("data", "check", "folder", *root)
     assert (sound.returncode, sound.stdout) == (0, "nothing wrong was found\n")
@@ -319,7 +323,40 @@ def test_findings_are_a_list_by_kind_with_each_hint_once(monkeypatch, capsys, co
     assert max(map(len, lines)) <= int(columns or 200)
     assert shown.startswith("problem: mislabelled\n  train a: long words long")
     assert " ".join(shown.split()).count(" ".join(hint.split())) == 1
-    assert lines[-4:] == ["notice", "  said", "", "1 notice, 2 mislabelled"]
+    assert lines[-4:] == ["notice", "  said", "", "2 mislabelled, 1 notice"]
+
+
+def test_a_pattern_of_groups_is_not_advised_to_who_gives_it(tmp_path):
+    for number in range(8):
+        folder = tmp_path / ("one" if number < 4 else "two")
+        for kind, made in zip(("images", "masks"), shapes(number), strict=True):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            made.save(folder / kind / f"{number}.png")
+    words = ("data", "check", "folder", "--root", str(tmp_path))
+    refused = run_here(*words)
+    assert "-O group='{group}/*'" in refused.stdout
+    told = run_here(*words, "-O", "group={group}/*")
+    assert told.stdout == "nothing wrong was found\n"
+    first = f"train 8 pairs in {tmp_path}, such as one/images/0.png + one/masks/0.png"
+    assert first in told.stderr
+
+
+def test_statistics_say_their_units_and_one_size_once(split_root):
+    mask = np.array(Image.open(split_root / "masks/train/1.png"))
+    mask[0, 0] = 255
+    Image.fromarray(mask).save(split_root / "masks/train/1.png")
+    shown = run_here("data", "stats", "folder", "--root", str(split_root)).stdout
+    height, width = mask.shape
+    assert f"{height}x{width}" in shown and f"{height}x{width} to" not in shown
+    assert "mean (R G B of 0..1)" in shown
+    ignored = next(line for line in shown.splitlines() if line.strip().startswith("ignored"))
+    assert [cell for cell in ignored.split() if "(" in cell] == ["(1)", "(0)"]
+
+
+def test_without_a_command_there_is_help_alone():
+    told = run_here("data")
+    text = told.stdout + told.stderr
+    assert text.count("Usage:") == 1 and "Missing command" not in text
 
 
 def test_a_root_that_is_none_is_refused_before_torch_is_imported(tmp_path):
@@ -423,7 +460,7 @@ def test_a_terminal_sees_what_is_being_read(split_root, monkeypatch):
     list(check(source(split_root), shown=Watched()))
     assert said == [("reading `train`", 4), ("reading `val`", 2), ("comparing pictures", None)]
     with waiting("starting") as shown:  # No terminal: nothing is drawn.
-        assert type(shown) is Waiting
+        assert type(shown) is _Log
 
 
 def test_the_line_is_drawn_on_a_terminal_alone(monkeypatch):
@@ -441,7 +478,7 @@ def test_the_line_is_drawn_on_a_terminal_alone(monkeypatch):
     assert "starting" in err.getvalue() and "reading [things]" in err.getvalue()
     monkeypatch.setenv("TERM", "dumb")
     with waiting("starting") as shown:
-        assert type(shown) is Waiting
+        assert type(shown) is _Log
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ def test_a_sound_file_says_what_it_holds(tmp_path):
 
 
 HOSTILE = {
-    "longer than the file": (b"", "a header of"),
+    "longer than any": (b"", "it does not begin as such a file does"),
+    "longer than the file": (struct.pack("<Q", 99), "a header of 99 bytes in a file of 16"),
     "no json": (b"{", "Expecting"),
     "no text": (b"\xff\xfe", "codec"),
     "a list": ([], "is not an object"),
@@ -63,8 +64,10 @@ HOSTILE = {
 def test_hostile_headers_are_refused_by_name(tmp_path, name):
     header, message = HOSTILE[name]
     path = write(tmp_path / "x.safetensors", header, bytes(8))
-    if not header and isinstance(header, bytes):
+    if name == "longer than any":
         path.write_bytes(struct.pack("<Q", 2**62))
+    elif name == "longer than the file":
+        path.write_bytes(header + bytes(8))
     for read in (read_header, read_info, load_model):
         with pytest.raises(SegzooError, match=message) as caught:
             read(path)

@@ -59,7 +59,7 @@ def test_every_kind_of_input_gives_the_same(segmenter, tmp_path):
         assert np.array_equal(segmenter.predict(same).alpha, expected)
     assert segmenter.predict(pixels[..., 0]).mask.shape == pixels.shape[:2]
     for wrong in (3, np.zeros(4), torch.zeros(2, 2), np.zeros((4, 4, 2), np.uint8)):
-        with pytest.raises(SegzooError, match="no picture|takes 3 channels"):
+        with pytest.raises(SegzooError, match="is not a picture|takes 3 channels"):
             segmenter.predict(wrong)
 
 

@@ -243,3 +243,7 @@ def test_inspect_leaves_out_what_an_encoder_would_have(capsys, encoder):
     shown = capsys.readouterr().out.partition("changed")[0]
     assert "width=8" in shown
     assert [name in shown for name in ("encoder_weights", "encoder lr")] == [bool(encoder)] * 2
+    if encoder:  # The setting is a factor, and would be read as a rate.
+        settings = info["training"]["settings"]
+        rate, factor = settings["lr"] * settings["encoder_lr"], settings["encoder_lr"]
+        assert f"encoder lr {rate:.3g} ({factor:g} x lr)" in shown

@@ -49,6 +49,7 @@ def test_torch_keeps_its_number_of_threads():
 @pytest.mark.parametrize(("seconds", "notes"), [(0.0, 1), (60.0, 0)])
 def test_a_slow_import_is_told_once_and_a_quick_one_not(seconds, notes, monkeypatch, caplog):
     monkeypatch.setattr(module, "SLOW_SECONDS", seconds)
+    monkeypatch.setattr(module, "_is_compiled", lambda: False)
     monkeypatch.delitem(sys.modules, "pymatting", raising=False)
     with caplog.at_level("INFO", "segzoo"):
         with module._told_if_slow():
@@ -57,6 +58,20 @@ def test_a_slow_import_is_told_once_and_a_quick_one_not(seconds, notes, monkeypa
         with module._told_if_slow():
             time.sleep(0.1)
     assert len(caplog.records) == notes
+
+
+def test_it_is_not_said_to_compile_where_its_code_is_kept(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert not module._is_compiled()
+    tag = f"py{sys.version_info.major}{sys.version_info.minor}"
+    (tmp_path / "pymatting_1").mkdir()
+    (tmp_path / "pymatting_1" / f"cf_laplacian._cf_laplacian-5.{tag}.nbi").touch()
+    assert module._is_compiled()
+    monkeypatch.setattr(module, "SLOW_SECONDS", 0.0)
+    monkeypatch.delitem(sys.modules, "pymatting", raising=False)
+    with caplog.at_level("INFO", "segzoo"), module._told_if_slow():
+        time.sleep(0.2)
+    assert not caplog.records
 
 
 def error(found, truth):

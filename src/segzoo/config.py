@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from segzoo.early import check_loss, check_metrics
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.options import called, convert, make_options, option, option_infos, shown
 from segzoo.plugins import get_registry
@@ -274,6 +275,8 @@ def with_typed_options(config: RunConfig) -> RunConfig:
             "training needs a model and a data set",
             "\n".join(_what_there_is(name) for name in missing),
         )
+    check_loss(config.loss)
+    check_metrics(config.metrics)
     return dataclasses.replace(config, **typed)
 
 
@@ -356,7 +359,7 @@ def _typed(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
     for key, value in values.items():
         if key not in infos:
             raise SegzooError(
-                f"{origin or 'segzoo train'} has no setting `{key}`",
+                f"{origin or 'a training'} has no setting `{key}`",
                 nearest(key, infos) or f"there is: {listed(infos)}",
             )
         hint = infos[key].type

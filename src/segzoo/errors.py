@@ -5,6 +5,9 @@ from collections.abc import Iterable
 
 from segzoo.words import visible
 
+MANY = 12
+"""Names from which on they are not all listed beside the one that was probably meant."""
+
 
 class SegzooError(Exception):
     """Something a user can mend: a flag, a file, a plugin, a name.
@@ -15,7 +18,8 @@ class SegzooError(Exception):
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
-        message, hint = visible(message), visible(hint)
+        message = visible(message)
+        hint = "\n".join(line.rstrip() for line in visible(hint).split("\n"))
         super().__init__(message, hint)
         self.message = message
         self.hint = hint
@@ -58,6 +62,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return a phrase such as ``did you mean `unet`? `` for the closest known name, or ``""``."""
     close = difflib.get_close_matches(name, sorted(set(known)), n=1, cutoff=0.5)
     return f"did you mean `{close[0]}`? " if close else ""
+
+
+def choices(
+    name: str, known: Iterable[str], *, how: str = "", says: str = "there is", limit: int = 40
+) -> str:
+    """Say what may be given instead of `name`: all of it, or of `MANY` the closest alone.
+
+    `how` is what lists them all, as in "`segzoo list models` lists all".
+    """
+    names = sorted(set(known))
+    near = nearest(name, names)
+    if near and len(names) > MANY:
+        return near + how
+    return f"{near}{says}: {listed(names, limit)}"
 
 
 def listed(names: Iterable[str], limit: int = 40) -> str:

@@ -19,6 +19,7 @@ from segzoo.data.ignoring import IGNORE, NOTHING, parse_ignore
 from segzoo.data.opening import DataSource, notices
 from segzoo.data.reading import naming
 from segzoo.data.sample import DataInfo, Sample, current_names
+from segzoo.early import check_metrics, check_split
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.inference import Inference
 from segzoo.metrics import MetricSet
@@ -27,6 +28,7 @@ from segzoo.metrics.pictures import check_ending
 from segzoo.offline import offline
 from segzoo.plugins import get_registry
 from segzoo.predict import AS_TRAINED, Segmenter, load
+from segzoo.progress import NOTHING_SHOWN, Waiting
 from segzoo.ranks import Ranks, asked_for, gathered, joined, told
 from segzoo.scale import ScaleWatch, fitting
 from segzoo.train.device import InPieces, autocast
@@ -130,6 +132,7 @@ def evaluate_weights(
     confusion: bool = False,
     device: str = "auto",
     precision: str = "auto",
+    shown: Waiting = NOTHING_SHOWN,
 ) -> dict[str, Any]:
     """Score a weights file on a split of a data set; what `segzoo evaluate` runs.
 
@@ -147,6 +150,8 @@ def evaluate_weights(
             "an evaluation reads pictures as its data set does: -O range=0,4095 for `folder`; "
             "SEGZOO_MAX_PIXELS in the environment reads larger ones",
         )
+    check_split(split)
+    check_metrics(metrics)
     ranks = asked_for()
     if per_picture is not None:
         check_ending(per_picture)
@@ -185,8 +190,10 @@ def evaluate_weights(
     if at is not None and how.size is not None and hasattr(dataset, "__getitem__"):
         first = _sample(dataset, info, 0).image.shape
         ScaleWatch(how, trained).look((first[-2], first[-1]), at)
+    stream = not hasattr(dataset, "__len__")
+    shown.says(f"scoring `{split}`", None if stream else -(-len(dataset) // ranks.count))
     if at is None or not how.is_plain:
-        scores, count = _score_predictions(segmenter, dataset, info, scored, how, at, ranks)
+        scores, count = _score_predictions(segmenter, dataset, info, scored, how, at, ranks, shown)
     else:
         batches = Batches(dataset, info, size=at, batch_size=how.batch_size, ranks=ranks)
         scores = score(
@@ -198,6 +205,7 @@ def evaluate_weights(
             target=info.target,
             device=segmenter.device,
             precision=segmenter.precision,
+            watch=lambda: shown.advance(how.batch_size),
         )
         count = None if batches.stream else batches.count
     pictures = scored.pictures()
@@ -290,6 +298,7 @@ def _score_predictions(
     how: Inference,
     at: Size | None,
     ranks: Ranks,
+    shown: Waiting,
 ) -> tuple[dict[str, float], int]:
     """Score what `predict` would say of each picture, at the size `at` or (None) its own."""
     metrics.start()
@@ -304,6 +313,7 @@ def _score_predictions(
             probability_KHW = view.probability()
             target_BHW = device_target(target_HW[None], info.target, probability_KHW.device)
             metrics.update(as_logits(probability_KHW)[None], target_BHW, [sample.key], place)
+            shown.advance()
         count += len(samples)
     return metrics.compute(), sum(told(count))
 

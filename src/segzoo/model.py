@@ -1,6 +1,7 @@
 """Models: building one by name, and the wrapper that lets it take pictures of any size."""
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional
 from segzoo.contracts import check_logits, check_loss, described
 from segzoo.errors import SegzooError
 from segzoo.memory import memory_told
-from segzoo.options import make_options, options_dict
+from segzoo.options import make_options, options_dict, shown
 from segzoo.plugins import get_registry
 from segzoo.registry import Entry
 from segzoo.unchanged import unchanged_process
@@ -111,6 +112,8 @@ def create_model(
             "create_model got `options` and `model_options`, which are the same", "give one of them"
         )
     options = model_options if options is None else options
+    _check_count("in_channels", in_channels, "3 for colour, 1 for grey")
+    _check_count("num_classes", num_classes, "2 for foreground and background")
     entry = get_registry().get("models", name)
     made = make_options(entry.spec.options, options, entry.owner)
     build = entry.resolve("build")
@@ -125,6 +128,14 @@ def create_model(
     if not isinstance(network, nn.Module):
         raise SegzooError(f"{entry.owner}: build returned {type(network).__name__}, no nn.Module")
     return SegmentationModel(network, entry, in_channels, num_classes, made)
+
+
+def _check_count(name: str, value: object, usual: str) -> None:
+    """Refuse a number of channels or classes that no network has; numpy's integers are numbers."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise SegzooError(
+            f"create_model: {name} is {shown(value)}", f"give a whole number from 1 on: {usual}"
+        )
 
 
 def count_parameters(model: nn.Module) -> int:

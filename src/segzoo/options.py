@@ -17,7 +17,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Union
 
-from segzoo.errors import SegzooError, listed, nearest
+from segzoo.errors import SegzooError, choices, nearest
 
 SCALARS = (bool, int, float, str)
 LARGEST = 2**53
@@ -155,7 +155,7 @@ def make_options(options: type | None, values: Mapping[str, Any] | None, owner: 
         if key not in known:
             raise SegzooError(
                 f"{owner} has no option `{key}`",
-                f"{nearest(key, known)}it takes: {listed(known)}",
+                choices(key, known, says="it takes"),
             )
     if options is None:
         return None

@@ -40,6 +40,7 @@ def collect(pictures: Sequence[Path]) -> list[tuple[Path, Path]]:
     Raises SegzooError for what is not there, and where no picture is left.
     """
     found: dict[Path, Path] = {}
+    again: list[str] = []
     left_out: dict[str, list[str]] = defaultdict(list)
     records = Records()
     for given in pictures:
@@ -49,12 +50,14 @@ def collect(pictures: Sequence[Path]) -> list[tuple[Path, Path]]:
                 if reason:
                     left_out[reason].append(str(given / relative))
                 else:
+                    again += [str(given / relative)] * (given / relative in found)
                     found.setdefault(given / relative, Path(relative))
         elif not given.is_file():
             raise SegzooError(f"{given}: no such picture or folder")
         elif records.know(given):
             left_out[OWN].append(str(given))
         else:
+            again += [str(given)] * (given in found)
             found.setdefault(given, Path(given.name))
     where = f" in {pictures[0]}" if len(pictures) == 1 else ""
     said = _said(left_out, where)
@@ -65,6 +68,8 @@ def collect(pictures: Sequence[Path]) -> list[tuple[Path, Path]]:
         )
     if said:
         (log.info if left_out.keys() <= EXPECTED else log.warning)("%s", said)
+    if again:
+        log.info("given more than once, and segmented once: %s", shown(again))
     _ask_about(found)
     return list(found.items())
 

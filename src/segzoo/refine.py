@@ -6,10 +6,13 @@ picture gives the same at every size. The constants are those with the lowest er
 training mattes, coarsened in several ways; docstrings give the errors before and after.
 """
 
+import importlib.util
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock, Timer
 from types import ModuleType
 
@@ -78,7 +81,7 @@ def matched(pixels: NDArray[np.generic], alpha: NDArray[np.generic]) -> tuple[Pi
 @contextmanager
 def _told_if_slow() -> Iterator[None]:
     """Say what the import of pymatting waits for, once, and only where it compiles."""
-    if "pymatting" in sys.modules:
+    if "pymatting" in sys.modules or _is_compiled():
         yield
         return
     slow = Timer(SLOW_SECONDS, log.info, ["pymatting compiles on its first use, about a minute"])
@@ -88,6 +91,17 @@ def _told_if_slow() -> Iterator[None]:
         yield
     finally:
         slow.cancel()
+
+
+def _is_compiled() -> bool:
+    """Whether numba keeps compiled code of pymatting for this Python, where it usually does."""
+    spec = importlib.util.find_spec("pymatting")
+    own = [Path(spec.origin).parent] if spec is not None and spec.origin else []
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    of_user = [Path.home() / ".cache" / "numba", Path.home() / "Library" / "Caches" / "numba"]
+    tag = f"py{sys.version_info.major}{sys.version_info.minor}"
+    places = [Path(given)] if given else [*own, *of_user]
+    return any(next(place.rglob(f"*laplacian*.{tag}.nbi"), None) for place in places)
 
 
 def load_pymatting() -> ModuleType:

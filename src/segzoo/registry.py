@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segzoo.errors import SegzooError, listed, nearest
+from segzoo.errors import MANY, SegzooError, listed, nearest
 from segzoo.packages import FIRST_PARTY, distribution_of, install_command, reinstall_command
 from segzoo.specs import KINDS, Spec, target_kinds
 
@@ -142,14 +142,18 @@ class Registry:
         entries = self.all(kind)
         names = [entry.spec.name for entry in entries]
         aliases = [alias for entry in entries for alias in getattr(entry.spec, "aliases", ())]
-        hint = nearest(name, names + aliases)
+        near = nearest(name, names + aliases)
+        hint = near
         prefix = name[: name.find("-") + 1]
         package = FIRST_PARTY.get(name) or FIRST_PARTY.get(prefix) or _distribution_of(name)
         if package and not any(plugin.distribution == package for plugin in self._plugins):
             hint += f"it comes with {install_command(package)}; "
         if kind == "datasets" and Path(name).is_dir():
             hint = f"`{name}` is a folder: for pictures of your own, `folder` with --root {name}; "
-        return f"{hint}there is: {listed(names)}{self.absent()}"
+        all_names = f"there is: {listed(names)}"
+        if near and len(names) > MANY:
+            all_names = f"`segzoo list {kind}` lists all {len(names)}"
+        return f"{hint}{all_names}{self.absent()}"
 
     def absent(self) -> str:
         """Return a line for every plugin that is installed but not loaded, and why."""

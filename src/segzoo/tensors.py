@@ -58,9 +58,14 @@ def read_header(path: Path) -> Header:
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
-            length = int.from_bytes(file.read(8), "little")
-            if size < 8 or length > min(MOST_HEADER, size - 8):
+            start = file.read(512)
+            length = int.from_bytes(start[:8], "little")
+            if size < 8 or length > MOST_HEADER:
+                _refuse_other_kinds(path, start)
+                raise ValueError("it does not begin as such a file does")
+            if length > size - 8:
                 raise ValueError(f"a header of {length} bytes in a file of {size}")
+            file.seek(8)
             text = file.read(length)
         return _checked(parse_json(text), size - 8 - length)
     except (OSError, ValueError, RecursionError) as error:
@@ -68,6 +73,20 @@ def read_header(path: Path) -> Header:
         if path.suffix == ".safetensors":
             hint = "the file is truncated or damaged; copy it again"
         raise SegzooError(f"{path} is not a readable safetensors file: {error}", hint) from error
+
+
+def _refuse_other_kinds(path: Path, start: bytes) -> None:
+    """Raise SegzooError for what is easily given instead: settings, an archive, a picture."""
+    from segzoo.data.formats import what_it_is
+
+    what = what_it_is(path, start) if start else "empty"
+    if not what:
+        return
+    beside = path.parent / "best.safetensors"
+    hint = f"give {beside if beside.is_file() else 'the best.safetensors of a run'}"
+    if path.suffix.lower() in (".pth", ".pt", ".bin", ".ckpt", ".pkl"):
+        hint = "segzoo reads no pickle; `segzoo import` converts a .pth or .pt file"
+    raise SegzooError(f"{path} is {what}, not a safetensors file", hint)
 
 
 @contextlib.contextmanager

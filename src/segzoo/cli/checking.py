@@ -12,7 +12,7 @@ import typer
 from segzoo.cli.console import JSON_HELP, print_json, print_table, say
 from segzoo.cli.training import parse_pairs
 from segzoo.config import parse_size
-from segzoo.errors import SegzooError, listed, nearest
+from segzoo.errors import SegzooError, choices
 from segzoo.packages import distribution_of
 from segzoo.plugins import get_manager, get_registry
 from segzoo.registry import Entry
@@ -108,7 +108,7 @@ def find_parts(name: str) -> list[Entry]:
         return wanted
     known = {plugin.distribution for plugin in get_manager().plugins}
     what = "provides no parts to check" if plugins else "is not installed"
-    raise SegzooError(f"`{name}` {what}", f"{nearest(name, known)}there is: {listed(known)}")
+    raise SegzooError(f"`{name}` {what}", choices(name, known, how="`segzoo plugins` lists all"))
 
 
 def chosen(kind: str, names: Sequence[str]) -> list[Entry]:

@@ -21,6 +21,7 @@ from segzoo.cli.console import (
 from segzoo.cli.training import parse_pairs
 from segzoo.config import RunConfig, parse_size
 from segzoo.data.roots import check_root
+from segzoo.early import check_split
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.options import make_options, option_infos
 from segzoo.store import new_file
@@ -38,7 +39,10 @@ MaxPixels = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
-app = typer.Typer(help="Look at a data set: what is in it, what is wrong, what the network sees.")
+app = typer.Typer(
+    help="Look at a data set: what is in it, what is wrong, what the network sees.",
+    no_args_is_help=True,
+)
 
 
 @app.command("stats", cls=UsualCommand)
@@ -63,13 +67,15 @@ def stats_command(
         (
             split,
             record.pictures,
-            " to ".join(f"{h}x{w}" for h, w in (record.smallest, record.largest)),
+            " to ".join(dict.fromkeys(f"{h}x{w}" for h, w in (record.smallest, record.largest))),
             " ".join(f"{value:.3f}" for value in record.mean),
             " ".join(f"{value:.3f}" for value in record.std),
         )
         for split, record in stats.items()
     ]
-    print_table(("split", "pictures", "height x width", "mean", "std"), rows)
+    colours = any(len(record.mean) == 3 for record in stats.values())
+    unit = "(R G B of 0..1)" if colours else "(of 0..1)"
+    print_table(("split", "pictures", "height x width", f"mean {unit}", f"std {unit}"), rows)
     print_table(("class", *stats), list(_shares(stats)), title="share of pixels (in pictures)")
 
 
@@ -78,7 +84,7 @@ def _shares(stats: dict[str, Any]) -> Any:
     for name in classes:
         cells = (f"{r.shares[name]:.4f} ({r.pictures_with[name]})" for r in stats.values())
         yield name, *cells
-    yield "ignored", *(f"{record.ignored:.4f}" for record in stats.values())
+    yield "ignored", *(f"{r.ignored:.4f} ({r.pictures_with_ignored})" for r in stats.values())
 
 
 @app.command("check", cls=UsualCommand)
@@ -138,7 +144,8 @@ def _print_findings(found: list[Any]) -> None:
                 say("\n".join(broken(line, "    ") for line in finding.hint.splitlines()))
             hints.add(finding.hint)
         say()
-    counts = Counter(finding.kind for finding in found)
+    worst_first = sorted(found, key=lambda finding: _grade_first((finding.grade, finding.kind)))
+    counts = Counter(finding.kind for finding in worst_first)
     say(", ".join(f"{count} {kind}" for kind, count in counts.items()))
 
 
@@ -179,6 +186,7 @@ def preview_command(
     if out is not None and out.suffix.lower() != ".png":
         ending = out.suffix or "nothing"
         raise SegzooError(f"-o {out}: ends in {ending}", "a preview is a PNG: end it in .png")
+    check_split(split)
     pixels, source = parse_size(size), _open(name, root, o, sample, max_pixels)
     from segzoo.preview import draw_preview
 

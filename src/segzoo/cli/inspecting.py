@@ -126,6 +126,9 @@ def _setting(settings: dict[str, Any], name: str, label: str = "") -> str:
     from segzoo.provenance import setting_text
 
     text = setting_text(settings[name])
+    if name == "encoder_lr" and isinstance(settings.get("lr"), float):
+        # It is saved as a factor, and beside `lr 0.001` would be read as a rate.
+        text = f"{settings['lr'] * settings[name]:.3g} ({text} x lr)"
     return text if name == label else f"{name.replace('_', ' ')} {text}"
 
 

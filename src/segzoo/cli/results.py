@@ -12,7 +12,9 @@ from segzoo.cli.console import JSON_HELP, print_json, say, working
 from segzoo.cli.inspecting import print_description
 from segzoo.cli.scoring import check_drawn, print_evaluation
 from segzoo.cli.training import parse_pairs
+from segzoo.early import check_metrics, check_split
 from segzoo.inference import AUTO, HELP, Inference, saved_kinds
+from segzoo.words import number_of
 
 Weights = Annotated[Path, typer.Argument(help="weights file, best.safetensors of a run")]
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
@@ -77,12 +79,15 @@ def evaluate_command(
         batch_size=batch_size,
     )
     check_drawn(confusion_png)
+    check_split(split)
+    check_metrics(metrics)
     from segzoo.data.decoding import allow_pixels
     from segzoo.evaluation import evaluate_weights
 
     allow_pixels(max_pixels)
     options = parse_pairs(o, "-O")
-    with contextlib.redirect_stdout(sys.stderr):  # what plugins print stays out of the JSON
+    # What plugins print stays out of the JSON.
+    with working("starting") as shown, contextlib.redirect_stdout(sys.stderr):
         scores = evaluate_weights(
             weights,
             data=data,
@@ -98,6 +103,7 @@ def evaluate_command(
             confusion=confusion or confusion_png is not None,
             device=device,
             precision=precision,
+            shown=shown,
         )
     if confusion_png is not None:
         from segzoo.metrics.matrix import draw_matrix
@@ -190,7 +196,7 @@ def predict_command(
 
         files = [path for files in written for kind, path in files.items() if kind != "picture"]
         out = Path(*Path(files[0]).parts[: len(DEFAULT.parts)]) if files else DEFAULT
-    say(f"{len(written)} pictures segmented into {out}")
+    say(f"{number_of(len(written), 'picture')} segmented into {out}")
 
 
 def inspect_command(weights: Weights, json: AsJson = False) -> None:

@@ -6,7 +6,7 @@ import typer
 
 from segzoo.cli import COMMANDS
 from segzoo.cli.console import JSON_HELP, make_console, print_json, print_table, say
-from segzoo.errors import SegzooError, listed, nearest
+from segzoo.errors import SegzooError, choices, listed, nearest
 from segzoo.options import option_infos
 from segzoo.packages import distribution_of, package_of
 from segzoo.plugins import Plugin, get_manager, get_registry
@@ -121,7 +121,9 @@ def _explain(plugins: list[Plugin], name: str) -> None:
     matches = [p for p in plugins if name in (p.name, p.distribution, p.identity)]
     if not matches:
         known = [plugin.identity for plugin in plugins]
-        raise SegzooError(f"no plugin `{name}`", f"{nearest(name, known)}there is: {listed(known)}")
+        raise SegzooError(
+            f"no plugin `{name}`", choices(name, known, how="`segzoo plugins` lists all")
+        )
     for plugin in matches:
         say(f"{plugin.identity} {plugin.version}: {plugin.status}")
         if plugin.reason:

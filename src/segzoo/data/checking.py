@@ -62,7 +62,10 @@ def check(
     """
     splits: dict[str, Any] = {}
     yield from _build(source, splits)
+    listed = {text for of in splits.values() for text in getattr(of, "unpaired_notices", ())}
     for text in notices(splits.values()):
+        if text in listed:
+            continue  # They are listed one by one.
         yield Finding(grade=NOTICE, kind="notice", split="", key="", text=text)
     seen = _Seen()
     lone: set[tuple[str, str]] = set()

@@ -18,7 +18,15 @@ from PIL import Image, UnidentifiedImageError
 
 from segzoo import regular
 from segzoo.data import tiff
-from segzoo.data.formats import FORMATS, SUFFIXES, content, heif_library, unread_format, way_to_read
+from segzoo.data.formats import (
+    FORMATS,
+    SUFFIXES,
+    content,
+    heif_library,
+    unread_format,
+    way_to_read,
+    what_it_is,
+)
 from segzoo.data.jpeg import check_scans
 from segzoo.errors import SegzooError
 from segzoo.isolation import one_line
@@ -269,6 +277,7 @@ def unreadable(path: Path, error: Exception, data: bytes | None = None) -> Segzo
 def _unidentified(path: Path, data: bytes | None) -> SegzooError:
     """Say what a file is that is not a picture that is read, as far as its first bytes tell."""
     readable = f"readable are {', '.join(sorted(SUFFIXES))}"
+    kind = ""
     with contextlib.suppress(OSError), _source(path, data) as file:
         if page := next(tiff.pages(file), None):
             return SegzooError(
@@ -284,10 +293,14 @@ def _unidentified(path: Path, data: bytes | None) -> SegzooError:
                 return _bands(path, bands, f"a JPEG 2000 picture of {bands} bands", "")
         if not head:
             return SegzooError(f"{path} is empty, not a picture", "replace it, or take it out")
+        kind = what_it_is(path, head)
         if what := content(head):
             return SegzooError(f"{path} is {what}, which is not read", way_to_read(path))
     if what := unread_format(path):
         return SegzooError(
             f"{path} is a file of the kind {what}, which is not read", way_to_read(path)
         )
+    if data is None and path.suffix.lower() in SUFFIXES:
+        shown = f"{kind}, damaged" if kind.endswith("picture") else kind or "no image"
+        readable = f"its content is {shown}; replace it, or take it out"
     return SegzooError(f"{path} is not a picture", readable)

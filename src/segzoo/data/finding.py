@@ -188,7 +188,7 @@ def _divided(
 ) -> tuple[dict[str, Pairs], Lists, list[str], list[str]]:
     """Return the pairs of each split, the lists, what is doubtful, and what is only said."""
     pairs, lists = found.pairs, find_lists(listing, where.lists)
-    notices = [*_lone(pairs), *found.notices]
+    notices = [*lone(pairs), *found.notices]
     said: list[str] = []
     whole = list(pairs) == ["train"] and not any(group.split for group in found.used)
     if lists.files and whole:
@@ -204,7 +204,8 @@ def _divided(
     elif whole:
         if not where.pair and where.images is None and where.masks is None:
             refuse_undivided(pairs["train"], where.group)
-        notices += undivided_folders(pairs["train"])
+        if where.group is None:  # What it advises would be said again to who has done it.
+            notices += undivided_folders(pairs["train"])
     if whole and not lists.files and lists.unread:
         notices.append(
             f"{', '.join(lists.unread[:4])} may say what is train and val, and is not read: a list "
@@ -214,7 +215,7 @@ def _divided(
     return pairs, lists, notices, said
 
 
-def _lone(every: dict[str, Pairs]) -> list[str]:
+def lone(every: dict[str, Pairs]) -> list[str]:
     """Say which images have no mask, and which masks no image."""
     notices: list[str] = []
     for split, pairs in every.items():

@@ -17,7 +17,7 @@ from segzoo.data.conventions import (
     find_conventions,
     size_hint,
 )
-from segzoo.data.finding import Layout, Where, find_layout
+from segzoo.data.finding import Layout, Where, find_layout, lone
 from segzoo.data.headers import spread
 from segzoo.data.images import read_image, read_matte, read_stored_mask
 from segzoo.data.labels import MOST_SCANNED, LabelMap, find_labels
@@ -39,6 +39,8 @@ log = logging.getLogger("segzoo")
 class FolderDataset(Dataset[Sample]):
     """Pairs of image and mask files; `notices` say what is left out and what is doubtful."""
 
+    unpaired_notices: tuple[str, ...] = ()
+    """Those of `notices` that count what `unpaired` lists."""
     carved = False
     """Whether `val` is a share of `train`, and not the user's own."""
     advice: tuple[str, ...] = ()
@@ -160,6 +162,7 @@ def build_folder(*, root: Path | None, split: str, options: FolderOptions) -> Fo
             log.info("folder: %s", conventions.said)
     notices = _notices(layout, labels, conventions)
     data = FolderDataset(chosen, options, labels, notices, conventions)
+    data.unpaired_notices = tuple(f"folder: {text}" for text in lone(layout.pairs))
     data.carved = _is_carved(layout.pairs)
     if data.carved and not options.group and len(chosen.keys) < len(layout.pairs["train"].keys):
         data.advice = (f"folder: {TOGETHER}",)
@@ -238,7 +241,11 @@ def _say(root: Path, layout: Layout, labels: LabelMap | None) -> None:
     for split, pairs in layout.pairs.items():
         images, masks = (_shown(root, path) for path in (pairs.images, pairs.masks))
         rule = f" ({pairs.rule})" if pairs.rule else ""
-        parts.append(f"{split} {len(pairs.keys)} pairs in {images} + {masks}{rule}")
+        where = f"in {images} + {masks}"
+        if images == masks:  # Of several folders, the one above them says nothing.
+            image, mask, *_ = (_shown(root, path) for path in pairs.files(0))
+            where = f"in {root if images == Path() else images}, such as {image} + {mask}"
+        parts.append(f"{split} {len(pairs.keys)} pairs {where}{rule}")
     log.info("folder: %s", "; ".join(parts))
     for text in layout.said:
         log.info("folder: %s", text)

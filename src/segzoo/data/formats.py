@@ -120,6 +120,26 @@ def _unread(name: str, ending: str) -> str:
     return UNREAD_SUFFIXES.get(".nii.gz" if name.endswith(".nii.gz") else ending, "")
 
 
+_PICTURES = (
+    *((b"\xff\xd8\xff", "a JPEG picture"), (b"\x89PNG", "a PNG picture")),
+    *((b"GIF8", "a GIF picture"), (b"II*\0", "a TIFF picture"), (b"MM\0*", "a TIFF picture")),
+)
+_TEXTS = {".toml": "a TOML file", ".json": "a JSON file", ".csv": "a table (CSV)"}
+
+
+def what_it_is(path: Path, head: bytes) -> str:
+    """Return what a file is by its first bytes, with its article: `a text file`; else ""."""
+    if what := content(head):
+        return what
+    if picture := next((what for mark, what in _PICTURES if head.startswith(mark)), ""):
+        return picture
+    if head[:1] == b"\x80" and head[1:2] in b"\2\3\4\5":
+        return "a Python pickle"
+    text = head.decode("utf-8", "ignore")  # The last character may be cut in two.
+    plain = len(text.encode()) > len(head) - 4 and all(c.isprintable() or c.isspace() for c in text)
+    return _TEXTS.get(path.suffix.lower(), "a text file") if plain else ""
+
+
 _MARKS = (
     *((b"%PDF", "a PDF document"), (b"%!PS", "a PostScript file"), (b"8BPS", "a Photoshop file")),
     *((b"\x76\x2f\x31\x01", "an OpenEXR picture"), (b"#?RADIANCE", "a Radiance HDR picture")),

@@ -40,8 +40,8 @@ class DataSource:
         self.root = write_sample(self.entry) if sample else Path(root) if root else None
         if sample:
             log.warning(
-                "a STAND-IN: `%s` is a small generated imitation in %s, not the real data set; "
-                "its scores mean nothing",
+                "a STAND-IN for `%s`: a few small generated pictures in %s, to try things out on; "
+                "their scores say nothing of the data set itself",
                 self.entry.spec.name,
                 self.root,
             )

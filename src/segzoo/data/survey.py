@@ -35,6 +35,7 @@ class SplitStats:
     shares: dict[str, float] = field(default_factory=dict)
     pictures_with: dict[str, int] = field(default_factory=dict)
     ignored: float = 0.0
+    pictures_with_ignored: int = 0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
@@ -121,6 +122,7 @@ class _Sums:
         self.info = info
         self.pixels = np.zeros(len(info.classes))
         self.with_class = np.zeros(len(info.classes), dtype=int)
+        self.with_ignored = 0
         self.all_pixels = 0
         self.moments: Tensor | None = None
 
@@ -130,6 +132,7 @@ class _Sums:
         record.shares = dict(zip(names, (self.pixels / self.all_pixels).tolist(), strict=True))
         record.pictures_with = dict(zip(names, self.with_class.tolist(), strict=True))
         record.ignored = max(0.0, 1 - float(self.pixels.sum()) / self.all_pixels)
+        record.pictures_with_ignored = self.with_ignored
         assert self.moments is not None
         mean_C, square_C = (self.moments / self.all_pixels).tolist()
         record.mean = tuple(mean_C)
@@ -152,6 +155,7 @@ def _add(sums: _Sums, sample: Sample) -> None:
         labels = sample.target.flatten().numpy()
         kept = labels[labels < len(sums.pixels)]
         counts = np.bincount(kept, minlength=len(sums.pixels)).astype(float)
+        sums.with_ignored += len(kept) < len(labels)
     sums.pixels += counts
     sums.with_class += counts > 0
 

@@ -20,6 +20,7 @@ from segzoo.train.state import (
     read_generations,
     state_folder,
 )
+from segzoo.words import number_of
 
 log = logging.getLogger("segzoo")
 
@@ -70,6 +71,7 @@ def resumed_config(folder: Path, settings: dict[str, Any], force: bool) -> tuple
             "leave them out, or go on with them by --force; without it may differ "
             f"{listed(name.replace('_', '-') for name in HARMLESS)}",
         )
+    refuse_finished(folder, asked.epochs)
     for change in changes:
         log.warning("going on with another setting: %s", change)
     return asked, folder
@@ -105,12 +107,31 @@ def go_on(run: Run, *, force: bool) -> None:
                 "put it back, or go on by --force, which keeps the next epoch's",
             )
         run.best_epoch, run.best_score = 0, None
-    if run.epoch >= run.config.epochs and (folder / "summary.json").is_file():
-        raise SegzooError(
-            f"{folder} has already been trained for {run.epoch} epochs", "give more with --epochs"
-        )
+    _refuse_fewer(folder, run.epoch, run.config.epochs)
     within = f", batch {run.partial.batches} of the next" if run.partial.batches else ""
     log.info("resuming %s after epoch %d%s", shown(folder), run.epoch, within)
+
+
+def refuse_finished(folder: Path, epochs: int) -> None:
+    """Refuse a finished run of which no more epochs are asked, before its data is looked for."""
+    if not (folder / "summary.json").is_file():
+        return
+    if not has_state(folder):
+        _check_anew(folder)
+        return
+    done = read_generations(folder)[0].values.get("epoch")
+    if isinstance(done, int):
+        _refuse_fewer(folder, done, epochs)
+
+
+def _refuse_fewer(folder: Path, done: int, epochs: int) -> None:
+    if epochs > done or not (folder / "summary.json").is_file():
+        return
+    fewer = f"; --epochs {epochs} is fewer" if epochs < done else ""
+    raise SegzooError(
+        f"{folder} has already been trained for {number_of(done, 'epoch')}{fewer}",
+        f"give more with --epochs, {done + 1} or above",
+    )
 
 
 def _check_anew(folder: Path) -> None:

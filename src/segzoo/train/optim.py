@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from segzoo.config import RunConfig
-from segzoo.errors import SegzooError, listed, nearest
+from segzoo.errors import SegzooError, choices, listed, nearest
 from segzoo.train.layers import layer_factors
 from segzoo.train.sharding import local, spread_as, whole
 
@@ -66,7 +66,7 @@ def make_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
     if config.optimizer not in names:
         raise SegzooError(
             f"unknown optimizer `{config.optimizer}`",
-            f"{nearest(config.optimizer, names)}there is: {listed(names, limit=100)}",
+            choices(config.optimizer, names, how="adamw, adam and sgd are usual", limit=100),
         )
     return create_optimizer_v2(groups, opt=config.optimizer, lr=config.lr)
 

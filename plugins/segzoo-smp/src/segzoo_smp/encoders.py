@@ -123,10 +123,11 @@ def _as_file(owner: str, weights: str | None) -> Path | None:
 
 def _unknown_encoder(owner: str, name: str) -> SegzooError:
     known = [*smp_encoders, *(PREFIX + network for network in timm.list_models())]
+    near = nearest(name.partition(".")[0], known)
+    own = "" if near else f": {listed(smp_encoders, 100)};"  # A hundred names would hide the guess.
     return SegzooError(
         f"{owner} knows no encoder `{name}` (option encoder)",
-        f"{nearest(name.partition('.')[0], known)}it takes smp's own: {listed(smp_encoders, 100)}; "
-        "and those of timm as tu-NAME, such as tu-convnext_tiny",
+        f"{near}it takes smp's own{own} and those of timm as tu-NAME, such as tu-convnext_tiny",
     )
 
 
