@@ -140,7 +140,7 @@ def test_pictures_given_twice_are_segmented_once_and_counted_as_one(tmp_path, ca
 
 def test_a_log_is_told_of_long_work_that_is_counted_and_of_nothing_else(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
     told = io.StringIO()
     monkeypatch.setattr(sys, "stderr", told)
     waits = iter([1.0, 5.0, 11.0, 12.0, 31.0, 60.0])

@@ -51,8 +51,6 @@ FORMAT = 1
 RECORD = struct.Struct("<16sI4x")
 """Signature and CRC-32; a record of zeros, as in a new file, is no sample's."""
 
-"""How much all caches together may take; $SEGZOO_CACHE_GB says otherwise."""
-
 LEFT_FREE = 0.5
 """The share of a disk's free space that the caches leave."""
 
