@@ -66,7 +66,7 @@ DATASETS = [
     ("random-item", "repeatable", "another item 0"),
     ("names-one-file", "files", "reads more for `train` 0 than its `files` name"),
     ("names-no-file", "files", "`files` that are not there: train0.npz"),
-    ("shuffles-twice", "shuffled", "no order of the"),
+    ("shuffles-twice", "shuffled", "not an order of the"),
     ("shuffles-anew", "shuffled", "differs for one seed"),
     ("seeds-numpy", "repeatable", "changes the numpy's random state"),
     ("holds-a-lambda", "workers", "cannot be pickled"),

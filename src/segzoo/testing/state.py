@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from segzoo.randomness import kept_random
+from segzoo.unchanged import left_changed
 
 ADVICE = {
     "default dtype": "pass dtype=... where tensors are made; never call torch.set_default_dtype",
@@ -55,13 +56,16 @@ def changed_state(before: dict[str, Any]) -> list[str]:
 def kept_state() -> Iterator[None]:
     """Put back what a badly behaved part changed, so that the next check starts clean."""
     dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    device = torch.get_default_device()
     deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
     folder, environment = os.getcwd(), dict(os.environ)  # noqa: PTH109
     try:
-        with kept_random():
+        with kept_random(), left_changed():  # Checks are to see it.
             yield
     finally:
         torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            torch.set_default_device(None if device.type == "cpu" else device)
         torch.set_grad_enabled(grad)
         torch.use_deterministic_algorithms(deterministic)
         torch.set_num_threads(threads)
