@@ -181,7 +181,7 @@ def test_runs_of_an_older_segzoo_are_compared_as_far_as_they_go(tmp_path):
     assert any("it has no pictures.safetensors" in note for note in old["notes"])
     assert (old["group"], new["group"]) == (1, 2)  # No weights either: the data are not known.
     assert new["unlike"] == "what it was scored on is not known"
-    shown = run_here("compare", *map(str, runs)).stdout
+    shown = " ".join(run_here("compare", *map(str, runs)).stdout.split())
     assert "no intervals" in shown
     assert "0.5000" in shown
 
