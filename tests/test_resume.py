@@ -307,7 +307,7 @@ def test_other_pictures_are_refused(hk_root, tmp_path):
 
 def test_resume_refuses_what_it_cannot_continue(hk_root, tmp_path):
     train(hk_root, tmp_path / "a", epochs=1)
-    with pytest.raises(SegzooError, match="already been trained for 1 epochs\n.*--epochs"):
+    with pytest.raises(SegzooError, match="already been trained for 1 epoch\n.*--epochs"):
         fit(resume=tmp_path / "a", progress=False)
     with pytest.raises(SegzooError, match="is not a run folder"):
         fit(resume=tmp_path, progress=False)
