@@ -1,7 +1,9 @@
 """Fixtures shared by all tests: tiny data sets, throw-away plugins, a cache of their own."""
 
+import contextlib
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,14 @@ from segzoo.data.standin import figure, shapes
 from segzoo.plugins import get_manager
 
 _render = Figure.savefig
+
+
+def pytest_configure() -> None:
+    """Hear the signals that a shell has its background jobs ignore, as do their children then."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            with contextlib.suppress(ValueError):  # in another than the main thread
+                signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
