@@ -42,7 +42,7 @@ def test_the_way_that_is_named_for_a_value_works(tmp_path, value):
 def test_several_values_are_ignored(tmp_path):
     root = write(tmp_path, [grey(truth(k)) for k in range(4)])
     built = read(root, lambda k: np.where(truth(k) == 1, 1, 255).astype(np.uint8), ignore="0,2")
-    assert built.classes == ("class_0", "class_1")
+    assert built.classes == ("background", "foreground")
 
 
 def test_a_stray_value_is_named_by_its_file(tmp_path):

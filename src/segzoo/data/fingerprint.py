@@ -31,7 +31,8 @@ def former_fingerprints(info: DataInfo, splits: Mapping[str, Any]) -> set[str]:
     infos = [info]
     if info.classes == TWO_UNNAMED:
         infos.append(replace(info, classes=FORMERLY_UNNAMED))
-    return {_digest(known, splits, _keys(splits["train"])) for known in infos}
+    keys = ({name: _keys(data) for name, data in splits.items()}, _keys(splits["train"]))
+    return {_digest(known, splits, names) for known in infos for names in keys}
 
 
 def _digest(info: DataInfo, splits: Mapping[str, Any], keys: Any) -> str:
