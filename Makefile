@@ -29,7 +29,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
-		--dist loadfile --durations 20
+		--dist loadfile --no-loadscope-reorder --durations 20
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -28,6 +28,15 @@ def pytest_configure() -> None:
                 signal.signal(number, signal.SIG_DFL)
 
 
+LONG = ("test_faults.py", "test_resume.py", "test_ranks.py", "test_scaffold.py")
+"""Files of tests that take minutes: begun last, they would keep one process busy alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the long files begin first; processes of pytest-xdist take files in this order."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep generated data out of the user's cache, and the environment out of the tests."""
