@@ -40,4 +40,4 @@ def test_pictures_that_moved_between_splits_are_other_data():
 
 def test_runs_of_older_versions_are_known():
     assert len(former_fingerprints(info(), SPLITS)) == 1
-    assert len(former_fingerprints(info(TWO_UNNAMED), SPLITS)) == 2
+    assert len(former_fingerprints(info(TWO_UNNAMED), SPLITS)) == 3

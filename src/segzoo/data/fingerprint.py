@@ -32,7 +32,8 @@ def former_fingerprints(info: DataInfo, splits: Mapping[str, Any]) -> set[str]:
     if info.classes == TWO_UNNAMED:
         infos.append(replace(info, classes=FORMERLY_UNNAMED))
     keys = ({name: _keys(data) for name, data in splits.items()}, _keys(splits["train"]))
-    return {_digest(known, splits, names) for known in infos for names in keys}
+    known = {_digest(each, splits, names) for each in infos for names in keys}
+    return known - {fingerprint(info, splits)}
 
 
 def _digest(info: DataInfo, splits: Mapping[str, Any], keys: Any) -> str:
