@@ -191,9 +191,22 @@ def test_settings_of_crops():
     assert make_config({"crop": 64, "size": 64}).size == (64, 64)
     with pytest.raises(SegzooError, match="--size 32x32 and --crop 64x64"):
         make_config({"crop": 64, "size": 32})
+    assert make_config({"crop": "none", "size": 64}).size == (64, 64)
     with pytest.raises(SegzooError, match=r"--scale 0.5 without --crop"):
         make_config({"scale": 0.5})
+    with pytest.raises(SegzooError, match=r"--scale 0.5 without --crop"):
+        make_config({"scale": 0.5, "size": 64})
     assert RunConfig(crop=(8, 9)).size == (8, 9)
+
+
+def test_a_flag_takes_the_place_of_what_a_file_says(tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text("crop = 64\nscale = 0.5\n")
+    assert make_config({}, file=file).crop == (64, 64)
+    config = make_config({"size": 32}, file=file)
+    assert (config.size, config.crop, config.scale) == ((32, 32), None, 1.0)
+    file.write_text("size = 64\n")
+    assert make_config({"crop": 32, "scale": 0.5}, file=file).size == (32, 32)
 
 
 def textures(root, count=10):

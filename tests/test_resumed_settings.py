@@ -12,9 +12,9 @@ from helpers import saved_tensors, stop_after
 from safetensors.torch import load_file
 
 from segzoo import SegzooError, fit
-from segzoo.config import RunConfig, read_config
+from segzoo.config import RunConfig, config_toml, make_config, read_config
 from segzoo.errors import StoppedError
-from segzoo.train.folders import HARMLESS
+from segzoo.train.folders import HARMLESS, resumed_config
 
 WEIGHTS = {
     "batch_size": 3, "size": 8, "normalize": "half", "augment": "none",
@@ -22,6 +22,7 @@ WEIGHTS = {
     "schedule": "poly", "warmup_epochs": 0.0, "clip_grad": 0.01, "accumulate": 2,
     "precision": "bf16", "seed": 3, "data_options": {"shift": 7}, "freeze_epochs": 2,
     "freeze_norms": False, "encoder_lr": 0.9, "layer_decay": 0.5, "train_splits": "train,test",
+    "crop": 8,
 }  # fmt: skip
 """Settings whose other values lead to other weights."""
 KEPT = {
@@ -32,7 +33,7 @@ KEPT = {
 REFUSED = {
     "model": "acme/wider", "model_options": {"width": 5}, "monitor": "iou/c",
     "eval_splits": "val,test", "metrics": "nothing", "optimizer": "kron", "device": "tpu",
-    "schedule": "none", "data": "nothing", "scale": 0.5, "crop": 8,
+    "schedule": "none", "data": "nothing", "scale": 0.5,
 }  # fmt: skip
 ELSEWHERE = {
     "root", "sample", "recipe", "out", "aux_weight", "drop_path", "step_epochs", "step_gamma",
@@ -180,6 +181,48 @@ def test_rates_and_decays_are_the_new_ones(stopped):
     assert all(g[0] == pytest.approx(g[1] * factor) for g in groups)
 
 
+@pytest.mark.parametrize(
+    ("saved", "given", "wanted"),
+    [
+        ({"size": 16}, {"crop": 8, "scale": 0.5}, {"size": (8, 8), "crop": (8, 8), "scale": 0.5}),
+        ({"crop": 16, "scale": 0.5}, {"size": 8}, {"size": (8, 8), "crop": None, "scale": 1.0}),
+        ({"crop": 16, "scale": 0.5}, {"crop": 8}, {"size": (8, 8), "crop": (8, 8), "scale": 0.5}),
+        ({"crop": 16, "scale": 0.5}, {"crop": "none"}, {"size": (16, 16), "crop": None}),
+        ({"crop": 16}, {"scale": 0.5}, {"crop": (16, 16), "scale": 0.5}),
+        ({"minutes": 3.0, "epochs": 9}, {"epochs": 12}, {"minutes": 0.0, "epochs": 12}),
+        ({"epochs": 9}, {"minutes": 3.0}, {"minutes": 3.0, "epochs": 9}),
+        ({"epochs": 9}, {"minutes": 3.0, "epochs": 5}, {"minutes": 3.0, "epochs": 5}),
+        ({"model_options": {"width": 5}}, {"model": "unet"}, {"model_options": {}}),
+        ({"model_options": {"width": 5}}, {"model": "net"}, {"model_options": {"width": 5}}),
+        (
+            {"model_options": {"width": 5}},
+            {"model": "unet", "model_options": {"depth": 2}},
+            {"model_options": {"depth": 2}},
+        ),
+        ({"data_options": {"shift": 5}}, {"data": "folder"}, {"data_options": {}}),
+    ],
+)
+def test_what_is_given_takes_the_place_of_what_it_excludes(tmp_path, saved, given, wanted):
+    config = make_config({"model": "acme/net", "data": "acme/data", **saved})
+    (tmp_path / "config.toml").write_text(config_toml(config))
+    resumed, _ = resumed_config(tmp_path, given, True)
+    assert {name: getattr(resumed, name) for name in wanted} == wanted
+
+
+def test_epochs_in_the_place_of_minutes_need_no_force(tmp_path):
+    config = make_config({"model": "acme/net", "data": "acme/data", "minutes": 3.0})
+    (tmp_path / "config.toml").write_text(config_toml(config))
+    assert resumed_config(tmp_path, {"epochs": 20}, False)[0].epochs == 20
+    with pytest.raises(SegzooError, match=r"minutes: 3.0 -> 4.0"):
+        resumed_config(tmp_path, {"minutes": 4.0}, False)
+
+
+def test_a_recipe_beside_a_resumed_run_is_refused(tmp_path):
+    for other in ({"recipe": "fast"}, {"file": "a.toml"}, {"config": RunConfig()}):
+        with pytest.raises(SegzooError, match="takes the run's own settings"):
+            fit(resume=tmp_path, **other)
+
+
 def test_another_optimizer_begins_with_new_moments(stopped, caplog):
     resume(stopped, optimizer="sgd", lr=1e-3)
     assert "sgd begins here, with moments of its own: those of adamw are of no use" in caplog.text
@@ -216,6 +259,12 @@ def test_a_batch_of_another_size_keeps_the_place_in_the_schedule(stopped, caplog
 
     fit(resume=stopped, force=True, progress=False, batch_size=1, observers=[Watch()])
     assert places == [1.25, 0]
+    assert "epoch 2, which had been begun, begins anew" in caplog.text
+
+
+@pytest.mark.parametrize("changes", [{"seed": 3}, {"crop": 8}, {"crop": 8, "scale": 0.5}])
+def test_an_epoch_of_other_batches_begins_anew(stopped, caplog, changes):
+    resume(stopped, **changes)
     assert "epoch 2, which had been begun, begins anew" in caplog.text
 
 

@@ -228,12 +228,19 @@ def make_config(
         (from_file, f"config {file}"),
         (flags, ""),
     ):
-        for key, value in _typed(source, origin).items():
+        typed = _typed(source, origin)
+        for key, value in typed.items():
             if key in ("model_options", "data_options"):
                 value = {**merged.get(key, {}), **value}
             merged[key] = value
-        if source.get("size") is not None and merged.get("crop") is not None:
+        if typed.get("size") is None:
+            continue
+        if typed.get("crop") is not None:
             _check_crop(merged)
+        else:  # What is given nearer takes the place of the other.
+            merged["crop"] = None
+            if "scale" not in typed:
+                merged.pop("scale", None)
     return RunConfig(**merged)
 
 

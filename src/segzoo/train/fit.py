@@ -94,6 +94,11 @@ def fit(
     leave_if_imported_again()
     ranks = asked_for()
     if resume is not None:
+        if config is not None or recipe or file:
+            raise SegzooError(
+                "fit(resume=...) takes the run's own settings",
+                "leave config, recipe and file out; further settings are keywords",
+            )
         config, given = resumed_config(Path(resume), {**settings}, force)
     else:
         _check_given(config, settings)

@@ -10,6 +10,7 @@ from typing import Any
 from segzoo import system
 from segzoo.config import RunConfig, make_config, read_config, with_typed_options
 from segzoo.errors import SegzooError, listed
+from segzoo.plugins import get_registry
 from segzoo.ranks import Ranks, told
 from segzoo.store import LOCK, TEMPORARY, remove_temporary, shown
 from segzoo.train.run import Run
@@ -55,14 +56,18 @@ def resumed_config(folder: Path, settings: dict[str, Any], force: bool) -> tuple
         root = Path(settings["root"]).absolute()
         same = own.root is not None and root.resolve() == Path(own.root).resolve()
         settings = {**settings, "root": own.root if same else str(root)}
+    beside = _beside(saved, own, settings)
     for name in OPTIONS:
         if name in settings:
-            settings = {**settings, name: {**getattr(own, name), **settings[name]}}
-    asked = with_typed_options(make_config({**saved, **settings}))
+            settings = {**settings, name: {**beside.get(name, {}), **settings[name]}}
+    asked = with_typed_options(make_config({**beside, **settings}))
+    harmless = HARMLESS | {"recipe", "out"}
+    if "epochs" in settings and "minutes" not in settings:
+        harmless |= {"minutes"}  # which the epochs take the place of
     changes = [
         change
         for field in fields(RunConfig)
-        if field.name not in HARMLESS | {"recipe", "out"}
+        if field.name not in harmless
         for change in _changes(field.name, getattr(own, field.name), getattr(asked, field.name))
     ]
     if changes and not force:
@@ -75,6 +80,32 @@ def resumed_config(folder: Path, settings: dict[str, Any], force: bool) -> tuple
     for change in changes:
         log.warning("going on with another setting: %s", change)
     return asked, folder
+
+
+def _beside(saved: dict[str, Any], own: RunConfig, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the saved settings but for those that what is given now takes the place of.
+
+    A size and a crop exclude each other, and so do epochs and minutes; options are those of one
+    model, and of one data set.
+    """
+    replaced: set[str] = set()
+    cropped = str(settings.get("crop")).lower() != "none"
+    if cropped:
+        replaced |= {"size"}
+    elif "size" in settings or "crop" in settings:
+        replaced |= {"crop", "scale"}
+    if "epochs" in settings:
+        replaced |= {"minutes"}
+    for kind, name, options in (
+        ("models", "model", "model_options"),
+        ("datasets", "data", "data_options"),
+    ):
+        registry = get_registry()
+        if name in settings and registry.get(kind, settings[name]) != registry.get(
+            kind, getattr(own, name)
+        ):
+            replaced.add(options)
+    return {key: value for key, value in saved.items() if key not in replaced}
 
 
 def _changes(name: str, own: Any, asked: Any) -> Iterator[str]:

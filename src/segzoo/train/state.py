@@ -109,7 +109,7 @@ def save_state(run: Run) -> None:
         **optimizer,
         "optimizer": run.config.optimizer,
         "steps_per_epoch": run.steps_per_epoch,
-        "batch_size": run.config.batch_size,
+        **_order(run),
         "pictures": run.pictures,
         "schedule": run.schedule.state_dict(),
         "scaler": run.scaler.state_dict(),
@@ -140,6 +140,13 @@ def save_state(run: Run) -> None:
     write_bytes(json_path, _signed(state))
     # A save that fails half way has spoilt its own slot, which the next one writes again.
     run.generation = generation
+
+
+def _order(run: Run) -> dict[str, Any]:
+    """Return what the batches of an epoch depend on, besides the pictures."""
+    config = run.config
+    crop = None if config.crop is None else [*config.crop, config.scale]
+    return {"batch_size": config.batch_size, "seed": config.seed, "crop": crop}
 
 
 def _splits(run: Run) -> dict[str, Batches]:
@@ -307,10 +314,8 @@ def _load_partial(
     run: Run, values: dict[str, Any], tensors: dict[str, Tensor], *, other_pictures: bool
 ) -> None:
     """Go on in the middle of an epoch, unless its batches are others now."""
-    other = other_pictures or run.config.batch_size != values.get(
-        "batch_size", run.config.batch_size
-    )
-    if other and values["partial"]["batches"]:
+    other = any(values.get(name, value) != value for name, value in _order(run).items())
+    if (other or other_pictures) and values["partial"]["batches"]:
         log.warning("epoch %d, which had been begun, begins anew", run.epoch + 1)
         return
     run.partial = Partial(**values["partial"], metrics=_below(tensors, "metrics/"))
