@@ -165,6 +165,56 @@ def test_a_network_of_ready_made_layers_is_named(parts, tmp_path):
         train(tmp_path / "b")
 
 
+TURNED = """
+import torch
+class Turned(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+    @staticmethod
+    def backward(ctx, gradient):
+        return turn(gradient)
+def broken(gradient):
+    raise ZeroDivisionError("7")
+def turned(x):
+    if BODY == "hook":
+        x.register_hook(broken)
+    return Turned.apply(x)
+def turn(gradient):
+"""
+BODIES = {
+    "raises": 'raise ZeroDivisionError("7")',
+    "fails in torch": "return gradient @ torch.zeros(3)",
+    "is of another shape": "return torch.zeros(7)",
+    "is too many": "return gradient, gradient",
+    "hook": "return gradient",
+}
+
+
+@pytest.mark.parametrize("how", BODIES)
+@pytest.mark.parametrize("where", ["model", "loss", "both"])
+def test_an_error_in_a_backward_pass_is_that_of_the_part(parts, tmp_path, monkeypatch, where, how):
+    code = f"BODY = {how!r}{TURNED}    {BODIES[how]}\n"
+    Path(parts.__file__).with_name("turned.py").write_text(code)
+    turned = importlib.import_module("acme.turned")
+    kind = parts.Loss if where == "loss" else parts.Net
+    real = kind.forward
+
+    def forward(self, first, *rest):
+        if where == "loss":
+            return real(self, turned.turned(first), *rest)
+        return turned.turned(real(self, first, *rest))
+
+    monkeypatch.setattr(kind, "forward", forward)
+    other = {"model": "unet", "model_options": {"width": 4, "depth": 2}}
+    changes = {"model": {"loss": "ce"}, "loss": other, "both": {}}[where]
+    with pytest.raises(PluginCodeError) as caught:
+        train(tmp_path / "b", **changes)
+    owner = {"model": "model `acme/net`", "loss": "loss `acme/loss`", "both": "plugin `acme`"}
+    assert caught.value.message.startswith(f"{owner[where]}: ")
+    assert "(in acme/turned.py:" in caught.value.message
+
+
 def test_an_interruption_out_of_code_is_gone_on_with(parts, whole, tmp_path):
     parts.broken["network"] = 3, raising(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):

@@ -250,8 +250,7 @@ def _check_crop(values: Mapping[str, Any]) -> None:
     if size != crop:
         raise SegzooError(
             f"--size {'x'.join(map(str, size))} and --crop {'x'.join(map(str, crop))}",
-            "give one of them: --crop shows pictures at their own size, or at a part of it by "
-            "--scale",
+            "give one: --crop shows pictures at their own size, or at a part of it by --scale",
         )
 
 

@@ -1,11 +1,15 @@
 """Whose code an error in a training came out of: by the frames of its traceback."""
 
 import contextlib
+import inspect
+import re
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
+
+import torch
 
 from segzoo.isolation import one_line
 from segzoo.packages import CORE
@@ -38,9 +42,7 @@ def culprit(run: Run, error: BaseException) -> Culprit | None:
     for frame, line in reversed(frames):
         package = packages.get(_package(frame))
         if package:
-            of_it = [part for part in parts if part.distribution == package]
-            owner = of_it[-1].owner if of_it else f"plugin `{package}`"
-            return Culprit(owner, place(frame, line))
+            return Culprit(_owner(run, parts, package), place(frame, line))
     by_library = [frame for frame in frames if _package(frame[0]) in LIBRARIES]
     if not by_library or by_library[-1] != frames[-1]:
         return None
@@ -49,14 +51,58 @@ def culprit(run: Run, error: BaseException) -> Culprit | None:
         return Culprit(f"optimizer `{run.config.optimizer}`", place(*frames[-1]))
     if parts and parts[-1].distribution != CORE:
         return Culprit(parts[-1].owner, place(*frames[-1]))
-    if called.f_code.co_name == "backward":  # What it goes back through is the network above all.
+    if called.f_code.co_name == "backward":
+        if own := _function_of(error):
+            return Culprit(_owner(run, [], own.distribution), own.place)
+        # What it goes back through is the network above all.
         return Culprit(run.model.entry.owner, place(*frames[-1]))
+    return None
+
+
+def _owner(run: Run, parts: list[Entry], package: str) -> str:
+    """Return which part of a package was called, or where that is not known, as in a backward
+    pass, which of those that a step goes back through is the only one of it.
+    """
+    called = [part.owner for part in parts if part.distribution == package]
+    losses = [entry for entry in getattr(run.loss, "entries", ()) if entry]
+    gone_through = {
+        part.owner for part in (run.model.entry, *losses) if part.distribution == package
+    }
+    if called:
+        return called[-1]
+    return gone_through.pop() if len(gone_through) == 1 else f"plugin `{package}`"
+
+
+class _Function(NamedTuple):
+    distribution: str
+    place: str
+
+
+def _function_of(error: BaseException) -> _Function | None:
+    """Return the plugin's `autograd.Function` that torch complains of after its backward pass.
+
+    Its gradients are of another number or shape: no frame of it is left then, but its name is said.
+    """
+    said = re.search(r"\b(\w+)Backward returned ", str(error))
+    packages = _packages()
+    kinds = list(torch.autograd.Function.__subclasses__()) if said else []
+    while said and kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        package = packages.get(kind.__module__.partition(".")[0])
+        if package and kind.__name__ == said[1]:
+            code = inspect.unwrap(kind.backward).__code__
+            return _Function(package, _shown(code.co_filename, code.co_firstlineno))
     return None
 
 
 def place(frame: FrameType, line: int) -> str:
     """Return file and line as they are shown."""
-    return f"{'/'.join(Path(frame.f_code.co_filename).parts[-SHORTEST_PATH:])}:{line}"
+    return _shown(frame.f_code.co_filename, line)
+
+
+def _shown(file: str, line: int) -> str:
+    return f"{'/'.join(Path(file).parts[-SHORTEST_PATH:])}:{line}"
 
 
 def what_was_raised(error: BaseException) -> str:
