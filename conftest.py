@@ -114,6 +114,19 @@ def folder_root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def split_root(tmp_path: Path) -> Path:
+    """Write 4 training and 2 validation pairs of shapes."""
+    for split, indices in (("train", range(4)), ("val", range(4, 6))):
+        for kind in ("images", "masks"):
+            (tmp_path / "data" / kind / split).mkdir(parents=True)
+        for index in indices:
+            image, labels = shapes(index)
+            image.save(tmp_path / "data" / "images" / split / f"{index}.png")
+            labels.save(tmp_path / "data" / "masks" / split / f"{index}.png")
+    return tmp_path / "data"
+
+
+@pytest.fixture
 def photo(tmp_path: Path) -> Path:
     """Write a photograph of an odd size."""
     path = tmp_path / "photo.jpg"

@@ -1,4 +1,4 @@
-"""`segzoo data stats | check | preview`."""
+"""`segzoo data stats | check | preview`: statistics, and what the commands print."""
 
 import io
 import json
@@ -7,50 +7,24 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from helpers import run_here
-from PIL import Image, ImageEnhance
+from PIL import Image
 
-from segzoo import preview
 from segzoo.cli.data import _print_findings
 from segzoo.config import RunConfig
-from segzoo.data.alike import fingerprint
 from segzoo.data.checking import Finding, check
 from segzoo.data.opening import DataSource
-from segzoo.data.sample import Sample
 from segzoo.data.standin import shapes
 from segzoo.data.survey import survey
-from segzoo.errors import MissingSplitError, SegzooError
-from segzoo.model import normalization
-from segzoo.preview import TIMES, draw_preview
 from segzoo.progress import Waiting, _Log, waiting
 from segzoo.train.fit import open_splits
 
 
 def source(root, name="folder", **options):
     return DataSource(name, root=root, options=options)
-
-
-def problems(root, **options):
-    return [(p.kind, p.split, p.key) for p in check(source(root, **options))]
-
-
-@pytest.fixture
-def split_root(tmp_path):
-    """Write 4 training and 2 validation pairs of shapes."""
-    for split, indices in (("train", range(4)), ("val", range(4, 6))):
-        for kind in ("images", "masks"):
-            (tmp_path / "data" / kind / split).mkdir(parents=True)
-        for index in indices:
-            image, labels = shapes(index)
-            image.save(tmp_path / "data" / "images" / split / f"{index}.png")
-            labels.save(tmp_path / "data" / "masks" / split / f"{index}.png")
-    return tmp_path / "data"
 
 
 def test_statistics_are_those_of_the_files(split_root):
@@ -79,35 +53,9 @@ def test_ignored_pixels_and_soft_mattes_are_counted(split_root, hk_root):
     assert sum(soft.shares.values()) == pytest.approx(1)
 
 
-def test_nothing_is_wrong_with_sound_data(split_root):
-    assert problems(split_root) == []
-
-
-def test_broken_and_mislabelled_pictures_are_named(split_root):
-    file = split_root / "images/train/1.png"
-    file.write_bytes(file.read_bytes()[:300])
-    mask = np.array(Image.open(split_root / "masks/val/4.png"))
-    assert problems(split_root) == [("broken", "train", "1")]
-    mask[0, 0] = 9
-    Image.fromarray(mask).save(split_root / "masks/val/4.png")
-    found = problems(split_root, classes="a,b,c,d,e,f,g,h,i,j", ignore=0)
-    assert ("missing class", "train", "") in found
-
-
-def test_all_broken_masks_and_lone_files_are_listed(split_root):
-    for number in (0, 2):
-        (split_root / f"masks/train/{number}.png").write_bytes(b"no picture")
-    (split_root / "masks/val/5.png").unlink()
-    (split_root / "images/train/3.png").unlink()
-    assert [p for p in problems(split_root) if p[0] not in ("missing class", "notice")] == [
-        ("unpaired", "train", "3"),
-        ("broken", "train", "0"),
-        ("broken", "train", "2"),
-        ("unpaired", "val", "5"),
-    ]
-
-
 LEFT_OUT = "folder: train: left out: 1 image without a mask: 2"
+
+
 DOUBT = "folder: masks of 0 and 255 alone: 255 is read as the class `b`"
 
 
@@ -131,157 +79,6 @@ def test_what_a_data_set_says_of_itself_is_said_alike_by_training_check_and_stat
     caplog.clear()
     open_splits(RunConfig(data="folder", root=str(split_root), data_options={"classes": "a,b"}))
     assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == said
-
-
-def only_train(monkeypatch, opened, dataset):
-    def split(name):
-        if name != "train":
-            raise MissingSplitError(f"no {name}")
-        return dataset
-
-    monkeypatch.setattr(opened, "split", split)
-
-
-class Faulty:
-    classes, palette, target, ignore_index = ("a", "b"), (), "labels", 255
-
-    def __init__(self, keys):
-        if keys:
-            self.keys = ["one", "two", "three", "four"]
-
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, index):
-        if index == 0:
-            raise KeyError("boom")
-        if index == 1:
-            return torch.zeros(3, 8, 8, dtype=torch.uint8), None
-        image = torch.zeros(3, 8, 8) + index
-        return Sample(image / index * 300, torch.ones(8, 8, dtype=torch.uint8), f"k{index}")
-
-
-@pytest.mark.parametrize("keys", [True, False])
-def test_what_a_data_set_raises_is_a_problem(split_root, monkeypatch, keys):
-    opened = source(split_root)
-    only_train(monkeypatch, opened, Faulty(keys))
-    found = list(check(opened))
-    assert [(p.kind, p.key) for p in found[:3]] == [
-        ("broken", "one" if keys else "#0"),
-        ("broken", "two" if keys else "#1"),
-        ("mislabelled", "k2"),
-    ]
-    assert "sample 0: KeyError: 'boom' (in test_data_commands.py" in found[0].text
-    assert "`k2`: an image with values 300..300" in found[2].text
-    with pytest.raises(SegzooError, match="sample 0: KeyError"):
-        survey(opened)
-
-
-class Channels(Faulty):
-    def __getitem__(self, index):
-        image = torch.zeros(4 if index == 2 else 3, 8, 8, dtype=torch.uint8)
-        return Sample(image, torch.ones(8, 8, dtype=torch.uint8), f"k{index}")
-
-
-def test_a_picture_of_other_channels_is_a_problem(split_root, monkeypatch):
-    opened = source(split_root)
-    only_train(monkeypatch, opened, Channels(keys=False))
-    assert next((p.kind, p.key) for p in check(opened)) == ("mislabelled", "k2")
-    with pytest.raises(SegzooError, match="`k2` has 4 channels, the first picture .*`k0`, has 3"):
-        survey(opened)
-
-
-class FaultyStream:
-    classes, palette, target, ignore_index = ("a", "b"), (), "labels", 255
-
-    def __iter__(self):
-        yield Sample(torch.zeros(3, 8, 8).byte(), torch.ones(8, 8).byte(), "fine")
-        raise ValueError("boom")
-
-
-def test_a_stream_that_raises_ends_there(split_root, monkeypatch):
-    opened = source(split_root)
-    only_train(monkeypatch, opened, FaultyStream())
-    assert next((p.kind, p.key) for p in check(opened)) == ("broken", "#1")
-
-
-def test_copies_are_found_in_other_files_sizes_and_light(split_root):
-    photo = Image.open(split_root / "images/train/2.png")
-    half = ImageEnhance.Brightness(photo.resize((72, 60))).enhance(0.8)
-    half.save(split_root / "images/val/copy.jpg", quality=80)
-    Image.open(split_root / "masks/train/2.png").resize((72, 60), Image.Resampling.NEAREST).save(
-        split_root / "masks/val/copy.png"
-    )
-    shutil.copy(split_root / "images/train/3.png", split_root / "images/train/again.png")
-    shutil.copy(split_root / "masks/train/3.png", split_root / "masks/train/again.png")
-    found = list(check(source(split_root)))
-    assert {(p.kind, p.split, p.key) for p in found} == {
-        ("leak", "train", "2"),
-        ("duplicate", "train", "3"),
-    }
-    assert "`copy` of `val`" in next(p.text for p in found if p.kind == "leak")
-
-
-def test_a_class_that_no_training_picture_shows_is_told(split_root):
-    assert problems(split_root, classes="ground,disc,box,star") == [("missing class", "train", "")]
-
-
-def test_fingerprints_of_other_pictures_differ():
-    marks = [
-        fingerprint(torch.as_tensor(np.array(shapes(i)[0])).permute(2, 0, 1)) for i in range(12)
-    ]
-    bits = [(a[0] ^ b[0]).bit_count() for n, a in enumerate(marks) for b in marks[n + 1 :]]
-    assert min(bits) > 8
-
-
-def test_the_preview_shows_every_picture_and_its_changes(split_root, tmp_path):
-    out = tmp_path / "sheet.png"
-    draw_preview(source(split_root), out, size=(40, 48), augment="strong", count=3)
-    draw_preview(
-        source(split_root), tmp_path / "again.png", size=(40, 48), augment="strong", count=3
-    )
-    assert out.read_bytes() == (tmp_path / "again.png").read_bytes()
-    draw_preview(source(split_root), tmp_path / "none.png", size=(40, 48), augment="none", count=3)
-    assert out.read_bytes() != (tmp_path / "none.png").read_bytes()
-    with Image.open(out) as sheet:
-        assert sheet.width > 8 * 180 and sheet.height > 3 * 150
-    with pytest.raises(SegzooError, match="no `test` split"):
-        draw_preview(source(split_root), out, split="test")
-
-
-def shown_by(monkeypatch, data, augment, **how):
-    """Return what the preview puts on its sheet: titles, the first row, the heading."""
-    sheets: list[Any] = []
-    monkeypatch.setattr(preview, "save_grid", lambda rows, t, *a, **k: sheets.append((t, rows, k)))
-    draw_preview(data, Path("unused.png"), size=(40, 48), augment=augment, count=2, **how)
-    titles, rows, more = sheets[0]
-    return list(titles), rows[0], more
-
-
-@pytest.mark.parametrize("target", ["labels", "alpha"])
-def test_augmented_pictures_are_shown_plain_beside_their_targets(split_root, monkeypatch, target):
-    for path in split_root.glob("*/*/*.png"):  # White pictures; masks that are white on the left.
-        picture = Image.new("L" if "masks" in path.parts else "RGB", (96, 80), "white")
-        if picture.mode == "L":
-            picture.paste(0, (48, 0, 96, 80))
-        picture.save(path)
-    data = source(split_root, target=target)
-    monkeypatch.setattr(preview, "augmented", lambda name, images, *rest: (images / 2, rest[0]))
-    titles, row, more = shown_by(monkeypatch, data, "light")
-    assert titles[:4] == ["picture", "target", "augmented 1", "target 1"]
-    assert len(titles) == len(set(titles)) == len(row) == 2 + 2 * TIMES
-    assert more["heading"] == "train: 2 of 4 pictures, 40x48, augment light"
-    for picture, changed in zip(row[2::2], row[3::2], strict=True):
-        mean, std = normalization("auto", 3)
-        half = [255 * (m + ((1 - m) / s) / 2 * s) for m, s in zip(mean, std, strict=True)]
-        assert np.asarray(picture)[0, 0] == pytest.approx(half, abs=1.5)
-        assert np.asarray(changed)[0, 0].tolist() == np.asarray(row[1])[0, 0].tolist()
-
-
-def test_without_augmentation_the_sheet_has_the_pictures_and_targets_alone(split_root, monkeypatch):
-    titles, row, more = shown_by(monkeypatch, source(split_root), "none", split="val")
-    assert (titles, len(row)) == (["picture", "target"], 2)
-    assert more["heading"].startswith("val: ")
 
 
 def test_the_commands_print_and_exit_by_what_they_find(split_root, tmp_path, monkeypatch):
@@ -366,88 +163,6 @@ def test_a_root_that_is_none_is_refused_before_torch_is_imported(tmp_path):
         told = subprocess.run(command, capture_output=True, text=True)
         assert told.returncode == 2
         assert "none: no such folder" in told.stderr
-
-
-def refuse_names(root):
-    for mask in root.glob("masks/*/*.png"):
-        Image.fromarray(np.array(Image.open(mask)) + np.uint8(40)).save(mask)
-
-
-def refuse_colours(root):
-    for mask in root.glob("masks/*/*.png"):
-        Image.open(mask).convert("L").convert("RGB").point(lambda v: v * 90).save(mask)
-
-
-def refuse_twins(root):
-    Image.open(root / "images/train/0.png").save(root / "images/train/0.jpg")
-
-
-def refuse_void(root):
-    for mask in root.glob("masks/*/*.png"):
-        Image.open(mask).point(lambda v: 255).save(mask)
-
-
-@pytest.mark.parametrize("spoil", [refuse_names, refuse_colours, refuse_twins, refuse_void])
-def test_a_refusal_is_said_as_training_says_it_and_the_rest_looked_at(split_root, spoil):
-    spoil(split_root)
-    options = {"classes": "a,b,c"} if spoil is refuse_names else {}
-    config = RunConfig(data="folder", root=str(split_root), data_options=options)
-    with pytest.raises(SegzooError) as refused:
-        open_splits(config)
-    found = [p for p in check(source(split_root, **options)) if p.grade == "problem"]
-    assert [(p.kind, p.text, p.hint) for p in found] == [
-        ("refused", refused.value.message, refused.value.hint)
-    ]
-    pairs = [word for pair in options.items() for word in ("-O", "=".join(pair))]
-    told = run_here("data", "check", "folder", "--root", str(split_root), "--json", *pairs)
-    assert told.returncode == 1
-    assert refused.value.message in {row["text"] for row in json.loads(told.stdout)}
-
-
-def test_stray_values_are_named_with_file_value_and_pixels(split_root):
-    strayed = split_root / "masks/train/1.png"
-    mask = np.array(Image.open(strayed))
-    mask[0, :3] = 7
-    Image.fromarray(mask).save(strayed)
-    (found,) = [p for p in check(source(split_root, classes="a,b,c")) if p.grade == "problem"]
-    assert (found.kind, found.split, found.key) == ("broken", "train", "1")
-    assert f"{strayed}: label 7 with 3 classes (0..2, 255 is ignored), in 3 pixels" == found.text
-
-
-def test_what_training_refuses_on_a_look_is_a_problem(split_root):
-    def kinds(**options):
-        return {p.kind for p in check(source(split_root, **options)) if p.grade == "problem"}
-
-    assert kinds(target="alpha") == {"class ids"}
-    for mask in split_root.glob("masks/*/*.png"):
-        Image.open(mask).point(lambda v: 0).save(mask)
-    assert kinds(classes="a,b", ignore=0) == {"nothing to learn"}
-
-
-class RefusedStream(FaultyStream):
-    notices = ("some shards are missing",)
-    classes = ("a",)
-
-
-class EmptyStream(FaultyStream):
-    def __iter__(self):
-        return iter(())
-
-
-@pytest.mark.parametrize(
-    ("stream", "text"),
-    [
-        (RefusedStream, "names 1 classes: ('a',)"),
-        (EmptyStream, "yields no pictures in this split"),
-        (FaultyStream, "sample 1: ValueError: boom (in"),
-    ],
-)
-def test_streams_are_checked_as_training_reads_them(split_root, monkeypatch, stream, text):
-    opened = source(split_root)
-    only_train(monkeypatch, opened, stream())
-    found = list(check(opened))
-    assert [text in p.text for p in found if p.grade == "problem"] == [True]
-    assert [p.text for p in found if p.grade == "notice"] == list(getattr(stream, "notices", ()))
 
 
 def test_a_terminal_sees_what_is_being_read(split_root, monkeypatch):

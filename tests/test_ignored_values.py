@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from palette_files import grey, read, truth, write
 from PIL import Image
 from test_folder import build
-from test_palettes import grey, read, truth, write
 
 from segzoo.builtin import FolderOptions
 from segzoo.errors import SegzooError

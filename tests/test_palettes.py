@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from palette_files import COLOURS, LIST, grey, palette_mask, read, truth, write
 from PIL import Image
 from test_folder import build
 
@@ -16,45 +17,10 @@ from segzoo.data.palettes import colours_of_classes
 from segzoo.data.sample import PALETTE_OF_TWO, voc_palette
 from segzoo.errors import SegzooError
 
-COLOURS = [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
 GREEN = (0, 128, 0)
+
+
 BLACK_WHITE = [(0, 0, 0), (255, 255, 255)]
-LIST = "0 0 0 ground\n255 0 0 disc\n0 255 0 box\n"
-
-
-def truth(number):
-    """Return ids in which each of three classes has another number of pixels."""
-    ids = np.zeros((12, 16), np.uint8)
-    ids[1:5, 2 : 5 + number % 3], ids[7:9, 3 : 9 + number % 4] = 1, 2
-    return ids
-
-
-def palette_mask(ids, order=(0, 1, 2), colours=COLOURS):
-    """Return a palette mask that shows `ids`, index k being the class order[k]."""
-    picture = Image.fromarray(np.argsort(order).astype(np.uint8)[ids])
-    picture.putpalette([value for k in order for value in colours[k]])
-    return picture
-
-
-def grey(ids):
-    return Image.fromarray(ids)
-
-
-def write(root, masks):
-    for kind in ("images", "masks"):
-        (root / kind).mkdir(parents=True, exist_ok=True)
-    for number, mask in enumerate(masks):
-        Image.new("RGB", mask.size, (number, 9, 9)).save(root / "images" / f"{number:02}.png")
-        mask.save(root / "masks" / f"{number:02}.png")
-    return root
-
-
-def read(root, expected=truth, **options):
-    """Build the data set and compare every mask with the truth."""
-    built = build(root, val=0.0, **options)
-    for k in range(len(built)):
-        assert np.array_equal(built[k].target.numpy(), expected(k)), k
-    return built
 
 
 CASES = {  # palettes of the masks, options, and the colours that the classes get
@@ -205,105 +171,6 @@ def test_palettes_of_greys_beside_plain_masks(tmp_path):
     read(write(tmp_path / "index", by_index))
 
 
-def test_the_colours_of_a_list_count(tmp_path):
-    masks = [palette_mask(truth(k), ((0, 1, 2), (2, 0, 1))[k % 2]) for k in range(6)]
-    root = write(tmp_path, masks)
-    (root / "classes.txt").write_text(LIST)
-    built = read(root, classes="classes.txt")
-    assert built.classes == ("ground", "disc", "box")
-    (root / "classes.txt").write_text("255 0 0 disc\n0 255 0 box\n0 0 0 ground\n")
-    read(root, lambda k: np.array([2, 0, 1], np.uint8)[truth(k)], classes="classes.txt")
-
-
-def test_indices_count_where_no_colour_is_in_the_list(tmp_path):
-    ramp = [(0, 0, 0), (1, 1, 1), (2, 2, 2)]
-    root = write(tmp_path, [palette_mask(truth(k), colours=ramp) for k in range(4)])
-    (root / "classes.txt").write_text(LIST)
-    built = read(root, classes="classes.txt")
-    assert built._labels
-    assert "palette masks by index" in built._labels.said
-    palette_mask(truth(1), (1, 0, 2), ramp).save(root / "masks" / "01.png")
-    with pytest.raises(SegzooError, match=r"01\.png"):
-        built[1]
-    (root / "classes.txt").write_text("9 9 9 ground\n255 0 0 disc\n0 0 0 box\n")
-    with pytest.raises(SegzooError, match=r"index \d of its palette shows .*, which is no class's"):
-        build(root, classes="classes.txt")
-
-
-def test_plain_ids_are_ids_of_a_list_with_colours(tmp_path):
-    root = write(tmp_path, [grey(truth(k)) for k in range(4)])
-    (root / "classes.txt").write_text(LIST)
-    assert read(root, classes="classes.txt").classes == ("ground", "disc", "box")
-
-
-def test_an_index_255_is_void_beside_a_list(tmp_path):
-    def void(k):
-        ids = truth(k)
-        ids[0] = 255
-        return ids
-
-    colours = [*COLOURS[:3], *[(7, 7, 7)] * 252, (224, 224, 192)]
-
-    def mask(k):
-        picture = Image.fromarray(void(k))
-        picture.putpalette([value for colour in colours for value in colour])
-        return picture
-
-    root = write(tmp_path, [mask(k) for k in range(4)])
-    read(root, void)
-    (root / "classes.txt").write_text(LIST)
-    read(root, void, classes="classes.txt")
-
-
-def smooth(ids, colours=COLOURS):
-    big = Image.fromarray(np.array(colours, np.uint8)[ids].repeat(4, 0).repeat(4, 1))
-    return big.resize((ids.shape[1] * 2, ids.shape[0] * 2), Image.Resampling.BICUBIC)
-
-
-def test_blended_colours_are_counted_and_every_way_on_works(tmp_path):
-    root = write(tmp_path, [smooth(truth(k)) for k in range(4)])
-    (root / "classes.txt").write_text(LIST)
-    with pytest.raises(
-        SegzooError, match=r"\d+ colours, [\d.]+ % .*blended.*4 of the 4 masks"
-    ) as info:
-        build(root, classes="classes.txt")
-    words = info.value.hint.split()
-    options = dict(word.split("=") for word in words if "=" in word and "ignore" not in word)
-    assert options["colours"] == "nearest"
-    big = [truth(k).repeat(2, 0).repeat(2, 1) for k in range(4)]
-    nearest = build(root, classes="classes.txt", val=0.0, colours="nearest",
-                    tolerance=float(options.get("tolerance") or 96))  # fmt: skip
-    ignoring = build(root, classes="classes.txt", val=0.0, colours="ignore")
-    for k in range(4):
-        assert (nearest[k].target.numpy() == big[k]).mean() > 0.9
-        kept = ignoring[k].target.numpy() != 255
-        assert np.array_equal(ignoring[k].target.numpy()[kept], big[k][kept])
-        assert 0.5 < kept.mean() < 1
-    with pytest.raises(SegzooError, match=r"from the nearest class's, with tolerance 5"):
-        build(root, classes="classes.txt", colours="nearest", tolerance=5.0)
-
-
-@pytest.mark.parametrize("tolerance", [12.0, 96.0])
-def test_noise_as_of_lossy_pictures_is_taken_for_the_nearest(tmp_path, tolerance):
-    def noisy(k):
-        noise = np.random.default_rng(k).integers(0, 6, (12, 16, 3))
-        return Image.fromarray((np.array(COLOURS)[truth(k)] * 0.97 + noise).astype(np.uint8))
-
-    root = write(tmp_path, [noisy(k) for k in range(4)])
-    (root / "classes.txt").write_text(LIST)
-    read(root, classes="classes.txt", colours="nearest", tolerance=tolerance)
-
-
-def test_a_class_that_is_missing_in_the_list_is_told_from_blends(tmp_path):
-    table = np.array([*COLOURS[:2], (250, 0, 40)], np.uint8)
-    root = write(tmp_path, [Image.fromarray(table[truth(k)]) for k in range(4)])
-    (root / "classes.txt").write_text("0 0 0 ground\n255 0 0 disc\n")
-    with pytest.raises(SegzooError, match=r"colour \(250, 0, 40\) is no class's .*\nadd it to the"):
-        build(root, classes="classes.txt")
-    built = build(root, classes="classes.txt", colours="nearest")
-    assert "is a class missing" in built.notices[0]
-
-
 def test_other_masks_are_held_against_the_palette_of_the_training(tmp_path):
     trained = build(write(tmp_path / "a", [palette_mask(truth(k)) for k in range(4)]))
     other = write(tmp_path / "b", [palette_mask(truth(k), (2, 0, 1)) for k in range(4)])
@@ -377,73 +244,3 @@ def test_the_index_that_differs_is_named(tmp_path):
     assert "05.png: index 2 of its palette shows (0, 0, 255); index 2 shows (0, 255, 0)" in str(
         fault
     )
-
-
-def programs(ids, way):
-    """Return a colour mask as a program makes a palette picture of it."""
-    return way(Image.fromarray(np.array(COLOURS, np.uint8)[ids]))
-
-
-PROGRAMS = {
-    "quantize": lambda picture: picture.quantize(8),
-    "frequency": lambda picture: picture.quantize(8, Image.Quantize.FASTOCTREE),
-    "adaptive": lambda picture: picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=8),
-    "web": lambda picture: picture.convert("P"),
-}
-
-
-def wide(number):
-    """Return ids of which most are 1, so that black is not the most frequent colour."""
-    ids = np.ones((12, 16), np.uint8)
-    ids[:2, : 3 + number % 3], ids[7:9, 3 : 9 + number % 4] = 0, 2
-    return ids
-
-
-@pytest.mark.parametrize("way", PROGRAMS)
-def test_indices_that_a_program_numbered_are_no_ids(tmp_path, way):
-    root = write(tmp_path, [programs(wide(k), PROGRAMS[way]) for k in range(6)])
-    with pytest.raises(SegzooError, match=r"\.png shows .*are not class ids\n.*`0 0 0 name`"):
-        build(root)
-    with pytest.raises(SegzooError, match="are not class ids"):
-        build(root, classes="ground,disc,box")
-    (root / "classes.txt").write_text(LIST)
-    read(root, wide, classes="classes.txt")
-    build(root, palette="index")
-
-
-@pytest.mark.parametrize("way", PROGRAMS)
-def test_black_and_one_colour_need_no_list(tmp_path, way):
-    def two(k):
-        return (wide(k) == 1).astype(np.uint8)
-
-    built = read(write(tmp_path, [programs(two(k), PROGRAMS[way]) for k in range(6)]), two)
-    assert built.resolved_options in ({"palette": "0:#000000,1:#ff0000"}, {})
-
-
-def test_names_by_index_need_palettes_of_one_order(tmp_path):
-    def unlike(k):
-        return truth(1) if k < 7 else np.where(truth(1) == 1, 0, truth(1)).astype(np.uint8)
-
-    frequency = PROGRAMS["frequency"]
-    masks = [programs(unlike(k), frequency) for k in range(8)]
-    root = write(tmp_path, masks)
-    with pytest.raises(SegzooError, match=r"07\.png .*the others show them in another order"):
-        build(root, classes="ground,disc,box")
-
-
-@pytest.mark.parametrize(
-    ("colours", "options"),
-    [
-        ([(9, 9, 9), (255, 0, 0), (0, 0, 0)], {"ignore": "2"}),
-        ([(9, 9, 9), (255, 0, 0), (0, 0, 0)], {"classes": "sky,disc,void"}),
-        ([(9, 9, 9), (255, 0, 0), (0, 0, 0), (0, 255, 0)], {}),
-        ([(9, 9, 9), (255, 0, 0), (0, 0, 255)], {}),
-        ([(255, 255, 255), (255, 0, 0), (0, 0, 0)], {}),
-    ],
-    ids=["ignored", "void", "more colours", "no black", "white first"],
-)
-def test_palettes_of_classes_are_not_taken_for_a_programs(tmp_path, colours, options):
-    masks = [Image.fromarray(truth(k)) for k in range(6)]
-    for mask in masks:
-        mask.putpalette([value for colour in colours for value in colour])
-    assert len(build(write(tmp_path, masks), **options)) > 0
