@@ -53,11 +53,25 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ.update(before)
 
 
+def _loaded() -> list[object]:
+    """Return what tells a manager of plugins that a test has changed from one as it was loaded."""
+    manager = get_manager()
+    states = [(p.identity, p.status, p.phase, *p.warnings) for p in manager.plugins]
+    return [states, len(manager.get_plugins()), *map(len, manager.registry._entries.values())]
+
+
+@pytest.fixture(scope="session")
+def installed_plugins(own_cache: None) -> list[object]:
+    """Load the plugins that are installed; return how their manager looks then."""
+    return _loaded()
+
+
 @pytest.fixture(autouse=True)
-def fresh_manager() -> Iterator[None]:
-    """Forget plugins that a test loaded."""
+def fresh_manager(installed_plugins: list[object]) -> Iterator[None]:
+    """Forget plugins that a test loaded; those installed stay, for loading them takes a while."""
     yield
-    get_manager.cache_clear()
+    if get_manager.cache_info().currsize and _loaded() != installed_plugins:
+        get_manager.cache_clear()
 
 
 def _save_unrendered(figure: Figure, path: Path, **how: object) -> None:

@@ -46,7 +46,7 @@ def test_listings_are_spared_what_typer_coerces_with(words):
 
 
 def test_list_names_everything():
-    text = run_segzoo("list").stdout
+    text = run_here("list").stdout
     for name in (
         "unet",
         "linknet",
@@ -59,32 +59,32 @@ def test_list_names_everything():
         "confusion",
     ):
         assert f" {name} " in text
-    listed = json.loads(run_segzoo("list", "models", "--json").stdout)
+    listed = json.loads(run_here("list", "models", "--json").stdout)
     names = {model["name"] for model in listed["models"]}
     assert {"unet", "linknet", "fcn32s", "fcn16s", "fcn8s"} <= names
-    everything = json.loads(run_segzoo("list", "--json").stdout)
+    everything = json.loads(run_here("list", "--json").stdout)
     parts = [part for kind in everything.values() for part in kind]
     assert len(everything["models"]) >= 30
     assert len(everything["datasets"]) >= 8
     assert len({part["identity"].partition("/")[0] for part in parts}) >= 10
-    assert "did you mean `models`" in run_segzoo("list", "model").stderr
+    assert "did you mean `models`" in run_here("list", "model").stderr
 
 
 def test_show_prints_the_options():
-    text = run_segzoo("show", "unet").stdout
+    text = run_here("show", "unet").stdout
     for word in ("width", "max|avg|conv", "1505.04597", "segzoo-unet/unet", "-o NAME=VALUE"):
         assert word in text
-    shown = json.loads(run_segzoo("show", "hk", "--json").stdout)
+    shown = json.loads(run_here("show", "hk", "--json").stdout)
     assert shown["target"] == ["labels", "alpha"]
     assert {o["name"] for o in shown["options"]} == {"matte", "threshold", "val"}
-    assert "exceptions   missing: an empty root is filled" in run_segzoo("show", "portraits").stdout
-    wrong = run_segzoo("show", "unett")
+    assert "exceptions   missing: an empty root is filled" in run_here("show", "portraits").stdout
+    wrong = run_here("show", "unett")
     assert wrong.returncode == 2
     assert "did you mean `unet`" in wrong.stderr
 
 
 def test_plugins_says_who_provides_what():
-    records = json.loads(run_segzoo("plugins", "--json").stdout)
+    records = json.loads(run_here("plugins", "--json").stdout)
     by_name = {record["identity"]: record for record in records}
     assert by_name["segzoo-hk/hk"]["provides"] == {"datasets": ["hk"]}
     assert all(record["status"] == "ok" for record in records)
@@ -181,8 +181,9 @@ def test_errors_are_short_named_and_without_a_traceback(case, tmp_path, monkeypa
 
 def test_the_error_without_a_root_names_all_four_places(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    where = {"SEGZOO_DATA": str(tmp_path / "sets"), "XDG_DATA_HOME": str(tmp_path / "home")}
-    told = run_segzoo("train", "--model", "unet", "--data", "hk", **where).stderr
+    monkeypatch.setenv("SEGZOO_DATA", str(tmp_path / "sets"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    told = run_here("train", "--model", "unet", "--data", "hk").stderr
     for place in ("--root", str(tmp_path / "sets" / "hk"), "data/hk", str(tmp_path / "home")):
         assert place in told
 

@@ -13,7 +13,7 @@ from segzoo.data.roots import LIMIT_GB, LIMIT_VARIABLE, most_gigabytes
 from segzoo.errors import SegzooError
 from segzoo.inference import Inference
 from segzoo.options import LARGEST, make_options, option_infos
-from segzoo.plugins import get_registry
+from segzoo.plugins import get_manager, get_registry
 from segzoo.ranks import asked_for
 from segzoo.specs import KINDS
 
@@ -130,6 +130,7 @@ def test_variables_that_name_what_is_no_folder(name, words, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     for value in (tmp_path / "file", "/dev/null", "file/²", "x" * 5000):
         monkeypatch.setenv(name, str(value))
+        get_manager.cache_clear()
         done = run_here(*words)
         assert done.returncode == (2 if words[0] == "data" else 0)
         assert done.stderr.count("error: ") == (words[0] == "data")

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from helpers import load_only, run_segzoo
+from helpers import load_only, run_here
 
 from segzoo.errors import SegzooError
 from segzoo.plugins import get_manager, get_registry, signature_fault
@@ -142,23 +142,24 @@ def test_a_broken_plugin_is_kept_apart_with_its_phase_and_reason(install, case):
 
 def test_the_command_line_survives_a_broken_plugin_and_explains_it(install):
     install("segzoo-bad", BROKEN["import"][0])
-    listing = run_segzoo("list")
+    listing = run_here("list")
     assert listing.returncode == 0
     assert "linknet" in listing.stdout
     assert "segzoo-bad/segzoo-bad is broken (import)" in listing.stdout
-    table = run_segzoo("plugins")
+    table = run_here("plugins")
     assert "broken" in table.stdout
-    why = run_segzoo("plugins", "--why", "segzoo-bad")
+    why = run_here("plugins", "--why", "segzoo-bad")
     assert "Traceback" in why.stdout
     assert "nothing_of_this_name" in why.stdout
-    asked = run_segzoo("show", "bad-model")
+    asked = run_here("show", "bad-model")
     assert asked.returncode == 2
     assert "segzoo-bad/segzoo-bad is broken" in asked.stderr
 
 
-def test_strict_makes_a_broken_plugin_an_error(install):
+def test_strict_makes_a_broken_plugin_an_error(install, monkeypatch):
     install("segzoo-bad", BROKEN["import"][0])
-    result = run_segzoo("list", SEGZOO_STRICT="1")
+    monkeypatch.setenv("SEGZOO_STRICT", "1")
+    result = run_here("list")
     assert result.returncode == 2
     assert "segzoo-bad/segzoo-bad is broken (import)" in result.stderr
 
@@ -182,6 +183,7 @@ def test_disable_leaves_a_plugin_out_without_importing_it(install, monkeypatch, 
 
 def test_no_plugins_leaves_only_the_core(monkeypatch):
     monkeypatch.setenv("SEGZOO_NO_PLUGINS", "1")
+    get_manager.cache_clear()
     assert {p.distribution for p in get_manager().plugins if p.status == "ok"} == {"segzoo"}
     with pytest.raises(SegzooError, match="unknown model `linknet`"):
         get_registry().get("models", "linknet")
@@ -256,9 +258,9 @@ def test_commands_of_plugins_appear_in_help_and_run(install):
             "    print('hello', name, loud)\n"
         },
     )
-    assert "Say hello." in run_segzoo("--help").stdout
-    assert run_segzoo("greet", "you", "--loud").stdout == "hello you True\n"
-    assert "--loud" in run_segzoo("greet", "--help").stdout
+    assert "Say hello." in run_here("--help").stdout
+    assert run_here("greet", "you", "--loud").stdout == "hello you True\n"
+    assert "--loud" in run_here("greet", "--help").stdout
 
 
 def test_arguments_that_a_hook_does_have_are_no_fault():
@@ -342,7 +344,7 @@ def test_damaged_entry_points_are_told_and_hurt_no_other_plugin(install, tmp_pat
     install("acme", good("shiny", "acme"), files={"net.py": NET})
     install("torn", "")
     (tmp_path / "site" / "torn-1.0.dist-info" / "entry_points.txt").write_bytes(points)
-    listing = run_segzoo("list")
+    listing = run_here("list")
     assert listing.returncode == 0, listing.stderr
     assert " shiny " in listing.stdout
     assert ("not loaded: torn/? is broken (metadata): " in listing.stdout) == bool(reason)

@@ -12,11 +12,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from helpers import run_segzoo
+from helpers import run_here
 
 from segzoo import SegzooError, scaffold
 from segzoo.metrics import MetricSet
 from segzoo.options import option_infos
+from segzoo.plugins import get_manager
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "torchvision", "timm", "numpy", "matplotlib", "PIL")
@@ -184,7 +185,7 @@ def test_an_author_of_two_lines_is_refused(tmp_path):
 
 
 def test_the_command_says_what_it_wrote_and_what_comes_next(tmp_path):
-    result = run_segzoo("new", "loss", "foo", "--folder", str(tmp_path / "a b"), "--json")
+    result = run_here("new", "loss", "foo", "--folder", str(tmp_path / "a b"), "--json")
     said = json.loads(result.stdout)
     folder = Path(said["folder"])
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
@@ -196,18 +197,18 @@ def test_the_command_says_what_it_wrote_and_what_comes_next(tmp_path):
         "pytest",
         "segzoo train --model unet --data folder --loss foo --sample --epochs 1 --size 64",
     ]
-    text = run_segzoo("new", "dataset", "bar", "--folder", str(tmp_path)).stdout
+    text = run_here("new", "dataset", "bar", "--folder", str(tmp_path)).stdout
     assert "src/segzoo_bar/dataset.py" in text
     assert "segzoo train --model unet --data bar --sample" in text
-    again = run_segzoo("new", "dataset", "bar", "--folder", str(tmp_path))
+    again = run_here("new", "dataset", "bar", "--folder", str(tmp_path))
     assert again.returncode == 2
     assert again.stderr.startswith("error: ")
 
 
-def test_without_a_model_the_next_command_installs_one(tmp_path):
-    result = run_segzoo(
-        "new", "metric", "foo", "--folder", str(tmp_path), "--json", SEGZOO_NO_PLUGINS="1"
-    )
+def test_without_a_model_the_next_command_installs_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGZOO_NO_PLUGINS", "1")
+    get_manager.cache_clear()
+    result = run_here("new", "metric", "foo", "--folder", str(tmp_path), "--json")
     assert json.loads(result.stdout)["next"][:2] == [
         "pip install ./plugins/segzoo-unet  # in a checkout of segzoo",
         f"cd {tmp_path / 'segzoo-foo'}",
