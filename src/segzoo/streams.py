@@ -5,10 +5,41 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 GONE = (errno.EPIPE, errno.EIO, errno.EBADF)
 """The reader of a pipe, the terminal, or the descriptor."""
+
+
+def open_standard_streams() -> None:
+    """Let stdin, stdout and stderr lead to nothing where the process began without them.
+
+    Python has None for those (`segzoo train >&-`), and the next file that is opened would get
+    their number: what a library in C prints would be written into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+
+
+def lead_nowhere(stream: Any) -> None:
+    """Let a stream's descriptor lead to nothing: what is waiting is tried again at Python's end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)
 
 
 class Unbroken:
@@ -39,18 +70,9 @@ class Unbroken:
             yield
         except UnicodeError:
             raise
-        except (OSError, ValueError) as error:  # ValueError: it has been closed
+        except (OSError, ValueError, AttributeError) as error:  # closed, or None from the start
             if getattr(error, "errno", None) in GONE:
-                self._lead_nowhere()
-
-    def _lead_nowhere(self) -> None:
-        """Let the descriptor lead to nothing: what is waiting is tried again at Python's end."""
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            try:
-                os.dup2(nowhere, self._stream.fileno())
-            finally:
-                os.close(nowhere)
+                lead_nowhere(self._stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

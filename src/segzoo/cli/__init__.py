@@ -3,6 +3,7 @@
 Commands import their heavy code when they run, so that help, listings and completion are instant.
 """
 
+import errno
 import importlib
 import io
 import logging
@@ -25,10 +26,12 @@ from segzoo.cli.console import (
 from segzoo.errors import PluginCodeError, SegzooError, StoppedError
 from segzoo.memory import asked, is_out_of_memory
 from segzoo.packages import core_version
+from segzoo.streams import lead_nowhere, open_standard_streams
 from segzoo.waiting import end_soon
 from segzoo.words import visible
 
 _BAD_USE, _BROKEN_PLUGIN = 2, 1
+_UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.EBADF)
 
 COMMANDS = {
     "list": "segzoo.cli.zoo:list_command",
@@ -104,6 +107,7 @@ def version_line() -> str:
 def program() -> None:
     """Run the command line as a process of its own, which ends soon after its work is done."""
     status: object = 1
+    open_standard_streams()
     try:
         main()
         status = 0
@@ -118,16 +122,20 @@ def main() -> None:
     """Run the command line; a SegzooError becomes two lines on stderr and exit status 2."""
     words = sys.argv[1:]
     _drop_odd_widths()
-    if words == ["--version"]:  # Before plugins are looked for: it answers in any installation.
-        print(version_line())
-        return
     _set_up_logging()
     if isinstance(sys.stdout, io.TextIOWrapper):  # A file's name may be no text of this terminal's.
         sys.stdout.reconfigure(errors="backslashreplace")
     if words and not words[0].startswith("-") and words[0] not in QUICK and "--help" not in words:
         announce_if_slow(words[0])
     try:
-        make_app(only=words[0] if words else "")()
+        try:
+            _run(words)
+        finally:
+            sys.stdout.flush()  # Python's own attempt, at its end, would say less.
+    except SystemExit as end:
+        # What click and rich make of a reader that has gone (head, less): nothing is wrong.
+        unread = end.code == 1 and isinstance(end.__context__, BrokenPipeError)
+        raise SystemExit(0 if unread else end.code) from None
     except SegzooError as error:
         _print_error(error)
         raise SystemExit(_status(error)) from (error if _debugging() else None)
@@ -146,7 +154,7 @@ def main() -> None:
         raise SystemExit(130) from None
     except BrokenPipeError:
         # The reader (head, less) has gone: nothing is wrong, and there is nowhere to say so.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        lead_nowhere(sys.stdout)
         raise SystemExit(0) from None
     except (OSError, UnicodeEncodeError) as error:
         # A name that no file system takes, a folder without rights: nothing of segzoo's own.
@@ -156,6 +164,26 @@ def main() -> None:
         raise SystemExit(_BAD_USE) from None
     finally:
         end_announcing()
+
+
+def _run(words: list[str]) -> None:
+    if words == ["--version"]:  # Before plugins are looked for: it answers in any installation.
+        print(version_line())
+        return
+    if words and words[0] not in QUICK:
+        _check_working_folder()
+    make_app(only=words[0] if words else "")()
+
+
+def _check_working_folder() -> None:
+    """Refuse one that has been removed, in which torch's own libraries end the process."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except OSError as error:
+        raise SegzooError(
+            f"the working folder cannot be used: {error.strerror}",
+            "it has been removed, or its rights were: change into another one first",
+        ) from error
 
 
 def _status(error: SegzooError) -> int:
@@ -198,9 +226,21 @@ def _of_files(error: OSError | UnicodeEncodeError) -> str:
     """Say which file the system refused and why, or "" where it is no file's error."""
     if isinstance(error, UnicodeEncodeError):
         return f"{error.object[:80]!a}: a name that is not UTF-8"
+    if error.filename is None and error.errno in _UNWRITABLE and _stdout_fails():
+        return f"the output cannot be written: {error.strerror or error}"
     name = "" if error.filename is None else str(error.filename)
     name = name if len(name) < 200 else f"{name[:80]}...{name[-40:]}"
     return f"{name}: {error.strerror or error}" if name else ""
+
+
+def _stdout_fails() -> bool:
+    """Whether nothing can be printed any more; it is not tried again then."""
+    try:
+        print(flush=True)
+    except OSError:
+        lead_nowhere(sys.stdout)
+        return True
+    return False
 
 
 def _drop_odd_widths() -> None:
@@ -247,7 +287,7 @@ class _NoticeHandler(logging.StreamHandler[Any]):
     """Writes to what stderr is by then: above a line of progress, where there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.setStream(sys.stderr)
+        self.stream = sys.stderr  # setStream flushes the one before, which may be closed.
         super().emit(record)
 
 
