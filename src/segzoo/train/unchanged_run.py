@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import signal
 import sys
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from segzoo.randomness import kept_random
+from segzoo.surroundings import unchanged_surroundings
 from segzoo.train.run import Run
 from segzoo.train.stopping import SIGNALS, Wish
 from segzoo.train.undo import copy_all, overlapping
@@ -25,11 +27,13 @@ def unchanged_run(run: Run, wish: Wish) -> Iterator[None]:
     """
     with (
         unchanged_process(),
+        unchanged_surroundings(),
         kept_random(run.device),
         _kept_signals(wish),
         _kept_streams(),
         _kept_values(run),
         _kept_network(run),
+        _kept_optimizer(run),
     ):
         yield
 
@@ -62,6 +66,10 @@ class _Unclosed:
         """Only write what is waiting."""
         self._stream.flush()
 
+    def detach(self) -> Any:
+        """Refuse it: the stream would be none any more."""
+        raise io.UnsupportedOperation("stdout and stderr are not detached in a training")
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
@@ -90,15 +98,13 @@ def _kept_streams() -> Iterator[None]:
 def _kept_values(run: Run) -> Iterator[None]:
     """Keep the run's own values, and those of its history and lists."""
     before = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
+    before |= {name: value.copy() for name, value in before.items() if type(value) in (dict, list)}
     before |= {
         "history": [
             {k: dict(v) if isinstance(v, dict) else v for k, v in record.items()}
             for record in run.history
         ],
-        "picture_sums": dict(run.picture_sums),
-        "skipped": list(run.skipped),
         "partial": dataclasses.replace(run.partial),
-        "disabled_observers": dict(run.disabled_observers),
     }
     try:
         yield
@@ -122,3 +128,26 @@ def _kept_network(run: Run) -> Iterator[None]:
             if parameter.requires_grad != trained:
                 parameter.requires_grad_(trained)
         copy_all(before, live)
+
+
+@contextlib.contextmanager
+def _kept_optimizer(run: Run) -> Iterator[None]:
+    """Keep rates and decays, the place in the schedule, and which moments there are."""
+    optimizer, schedule = run.optimizer, run.schedule
+    groups = [(group, dict(group), list(group["params"])) for group in optimizer.param_groups]
+    moments = {parameter: dict(kept) for parameter, kept in optimizer.state.items()}
+    places = {
+        name: value.copy() if isinstance(value, list) else value
+        for name, value in vars(schedule).items()
+    }
+    try:
+        yield
+    finally:
+        for group, values, parameters in groups:
+            group.clear()
+            group.update(values, params=parameters)
+        optimizer.param_groups[:] = [group for group, _, _ in groups]
+        if optimizer.state.keys() != moments.keys():
+            optimizer.state.clear()
+            optimizer.state.update(moments)
+        vars(schedule).update(places)
