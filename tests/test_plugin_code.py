@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from segzoo import SegzooError, fit
 from segzoo.errors import PluginCodeError
-from segzoo.train import keeping
+from segzoo.train import keeping, undo
 
 
 class PanicException(BaseException):
@@ -252,6 +252,44 @@ def test_a_half_changed_step_is_not_saved(parts, whole, tmp_path, monkeypatch):
     assert_same_end(whole, tmp_path / "b")
 
 
+def test_the_random_state_of_a_gpu_is_undone_too(parts, whole, tmp_path, monkeypatch):
+    """A stand-in has the place of the GPU's state; each step of the network moves it on by one."""
+    gpu, real = [torch.zeros(1)], undo.RandomStates
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: gpu[0].clone())
+    monkeypatch.setattr(
+        torch.cuda, "set_rng_state", lambda state, device: gpu.__setitem__(0, state)
+    )
+    monkeypatch.setattr(undo, "RandomStates", lambda device: real(torch.device("cuda")))
+    forward = parts.Net.forward
+
+    def drawing(self, images):
+        gpu[0] = gpu[0] + 1
+        return forward(self, images)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.Net, "forward", drawing)
+        parts.broken["network"] = 3, raising(ZeroDivisionError("7"))
+        with pytest.raises(PluginCodeError):
+            train(tmp_path / "b")
+    assert gpu[0] == 2  # The third step had drawn as well.
+    parts.broken.clear()
+    fit(resume=tmp_path / "b", progress=False)
+    assert_same_end(whole, tmp_path / "b")
+
+
+def test_tensors_are_copied_by_kind_of_device_and_type(monkeypatch):
+    calls, real = [], torch._foreach_copy_
+    monkeypatch.setattr(
+        torch, "_foreach_copy_", lambda into, of: (calls.append(len(of)), real(into, of))
+    )
+    before = [torch.rand(2, device=d).to(t) for d in ("cpu", "meta") for t in (torch.half, int)] * 2
+    undo.copy_all(before, live := [torch.zeros_like(value) for value in before])
+    assert calls == [2, 2, 2, 2]
+    assert all(
+        torch.equal(a, b) for a, b in zip(before, live, strict=True) if a.device.type == "cpu"
+    )
+
+
 def test_a_bug_of_the_core_stays_what_it_is_and_loses_nothing(parts, whole, tmp_path, monkeypatch):
     real = keeping.StateKeeper.before_step
 
@@ -280,43 +318,11 @@ def test_the_command_line_says_two_lines_and_exits_with_1(parts, tmp_path):
     assert said[0].startswith("error: model `acme/net`: PanicException: no (in acme/parts.py:")
 
 
-class Careless:
-    """An observer that leaves everything otherwise than it was."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def segzoo_epoch_end(self, run):
-        run.model(torch.ones(2, 3, 16, 16)).sum().backward()
-        os.chdir(self.folder)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        sys.stdout.close()
-        sys.stderr.close()
-        run.history.clear()
-        run.epoch, run.best_epoch = 7, 0
-        run.model.requires_grad_(False)
-        torch.set_default_dtype(torch.float64)
-        torch.set_num_threads(torch.get_num_threads() + 1)
-        torch.set_grad_enabled(False)
-
-
 def process():
     return (
         Path.cwd(), torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(),
         signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.stdout, sys.stderr,
     )  # fmt: skip
-
-
-def test_what_an_observer_leaves_behind_changes_nothing(parts, whole, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    before = process()
-    result = train("b", observers=[Careless("/")])
-    assert process() == before
-    assert not sys.stdout.closed
-    assert result.folder == Path("b")
-    assert not result.disabled_observers
-    assert_same_end(whole, tmp_path / "b")
 
 
 @pytest.mark.parametrize("place", ["data", "opened data", "built network", "network"])

@@ -5,12 +5,11 @@ import os
 import shutil
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from segzoo import SegzooError, fit, waiting
+from segzoo import SegzooError, fit
 from segzoo.errors import StoppedError
 from segzoo.store import _HELD, locked
 from segzoo.streams import Unbroken, unbroken_output
@@ -130,16 +129,6 @@ def test_what_cannot_be_written_is_forgotten(monkeypatch):
                 print("a line")
                 print("another", file=sys.stderr, flush=True)
         out.flush()  # As Python does at its end.
-
-
-def test_a_process_whose_work_is_done_ends(monkeypatch):
-    child = os.fork()
-    if not child:
-        monkeypatch.setattr(waiting, "END_SECONDS", 0.2)
-        waiting.end_soon(7)
-        time.sleep(300)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 @pytest.mark.parametrize("error", [OSError(28, "full"), OSError(5, "gone"), ValueError("closed")])

@@ -29,7 +29,8 @@ from segzoo.offline import offline
 from segzoo.plugins import get_registry
 from segzoo.predict import AS_TRAINED, Segmenter, load
 from segzoo.progress import NOTHING_SHOWN, Waiting
-from segzoo.ranks import Ranks, asked_for, gathered, joined, told
+from segzoo.ranks import Ranks, asked_for, gathered, told
+from segzoo.rendezvous import joined
 from segzoo.scale import ScaleWatch, fitting
 from segzoo.train.device import InPieces, autocast
 from segzoo.untrusted import options_of_file

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from segzoo.errors import SegzooError
 from segzoo.predict_record import Command, Record
-from segzoo.ranks import asked_for, joined, told
+from segzoo.ranks import asked_for, told
+from segzoo.rendezvous import joined
 
 ENDINGS = {
     "mask": "_mask.png",

@@ -5,13 +5,11 @@ Each process, a rank, has a share of every batch. B batch, K classes, N pictures
 
 import contextlib
 import contextvars
-import datetime
 import functools
 import itertools
 import json
 import os
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,13 +19,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from segzoo.errors import SegzooError, listed
-
-PATIENCE = datetime.timedelta(minutes=30)
-"""How long a rank waits for the others, who may be reading pictures for the first time. One that
-has ended is noticed at once."""
-
-HEARD_SECONDS = 5.0
-"""How long the first rank stays, when it ends by an error, so that the others hear why."""
 
 _together: contextvars.ContextVar[float] = contextvars.ContextVar("together", default=0.0)
 
@@ -70,85 +61,6 @@ def asked_for() -> Ranks:
             "start them by `torchrun --nproc-per-node N -m segzoo ...`, or unset MASTER_ADDR",
         )
     return Ranks(rank, count, local)
-
-
-@contextlib.contextmanager
-def joined() -> Iterator[Ranks]:
-    """Join the other ranks for the time of the block, over gloo, and over NCCL between GPUs.
-
-    A process that no `torchrun` started is alone. Raises SegzooError where another rank ends.
-    """
-    ranks = asked_for()
-    if ranks.count == 1 or dist.is_initialized():
-        yield ranks
-        return
-    backend = "gloo"
-    if torch.cuda.is_available() and dist.is_nccl_available():
-        torch.cuda.set_device(ranks.local % torch.cuda.device_count())
-        backend = "cpu:gloo,cuda:nccl"
-    with _all_present(ranks):
-        dist.init_process_group(backend, timeout=PATIENCE)
-    board = Board(ranks)
-    try:
-        yield ranks
-    except BaseException as error:
-        dist.destroy_process_group()  # Now the others notice, who may be waiting.
-        if not is_of_others(error):
-            board.tell(error)
-            raise
-        raise SegzooError(
-            f"rank {ranks.rank} of {ranks.count} has lost another one: {board.cause()}",
-            "see what that rank says; after a kill, continue with --resume",
-        ) from error
-    dist.destroy_process_group()
-
-
-@contextlib.contextmanager
-def _all_present(ranks: Ranks) -> Iterator[None]:
-    try:
-        yield
-    except (dist.DistStoreError, dist.DistNetworkError, dist.DistBackendError) as error:
-        raise SegzooError(
-            f"rank {ranks.rank} of {ranks.count} has not found the others: "
-            f"{' '.join(str(error).split())[:200]}",
-            "start all of them, with the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT",
-        ) from error
-
-
-def is_of_others(error: BaseException) -> bool:
-    """Whether an error is that another rank has ended."""
-    known = (dist.DistBackendError, dist.DistNetworkError)
-    return isinstance(error, known) or (isinstance(error, RuntimeError) and "gloo" in str(error))
-
-
-class Board:
-    """Where a rank that ends by an error leaves word of it, for those that lose it."""
-
-    def __init__(self, ranks: Ranks) -> None:
-        self.ranks = ranks
-        self._store = dist.distributed_c10d._get_default_store()
-
-    def tell(self, error: BaseException) -> None:
-        """Leave word of an error. The rank that holds the board waits until the others know."""
-        text = f"rank {self.ranks.rank} ended first: " + (
-            error.message if isinstance(error, SegzooError) else type(error).__name__
-        )
-        with contextlib.suppress(RuntimeError):
-            self._store.compare_set("segzoo/ended", "", text.encode("utf-8", "replace").decode())
-            heard = self._store.add("segzoo/heard", 1)
-            until = time.monotonic() + HEARD_SECONDS
-            while self.ranks.first and heard < self.ranks.count and time.monotonic() < until:
-                time.sleep(0.05)
-                heard = self._store.add("segzoo/heard", 0)
-
-    def cause(self) -> str:
-        """Return what the rank said that ended first."""
-        said = ""
-        with contextlib.suppress(RuntimeError):
-            if self._store.check(["segzoo/ended"]):
-                said = self._store.get("segzoo/ended").decode()
-            self._store.add("segzoo/heard", 1)
-        return said or "it was killed, or ended without a word"
 
 
 @contextlib.contextmanager

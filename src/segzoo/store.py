@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from segzoo import system
+from segzoo.ending import ending
 from segzoo.errors import SegzooError
 from segzoo.regular import refuse_irregular
 
@@ -35,7 +36,8 @@ def atomic(path: Path) -> Iterator[Path]:
         prefix = f"{TEMPORARY}{_host()}-{os.getpid()}-"
         temporary = system.make_temporary(path.parent, prefix, path.suffix)
         try:
-            yield temporary
+            with ending.writing(path.parent):
+                yield temporary
             system.set_mode(temporary, 0o666 & ~_umask())
             system.sync(temporary)
             system.rename(temporary, path)

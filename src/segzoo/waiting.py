@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +14,6 @@ log = logging.getLogger("segzoo")
 TOLD_SECONDS = 60.0
 LIMIT_SECONDS = 600.0
 """Without a sign of life; somebody's disk may need minutes for a batch."""
-END_SECONDS = 25.0
-"""How long a process that has done its work may take to end."""
 LOOKED_EVERY = 1.0
 
 
@@ -85,20 +82,3 @@ def kill(pids: Sequence[int]) -> None:
     for pid in pids:
         with contextlib.suppress(OSError):
             os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-
-
-def end_soon(status: int) -> None:
-    """Let this process, whose work is done, end within `END_SECONDS`, whatever it waits for."""
-
-    def end() -> None:
-        time.sleep(END_SECONDS)
-        others = [t.name for t in threading.enumerate() if not t.daemon and t.is_alive()]
-        with contextlib.suppress(Exception):
-            print(
-                f"warning: what this process waits for at its end has not come for "
-                f"{END_SECONDS:.0f} s ({', '.join(others)}); it ends without",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
-        os._exit(status)
-
-    threading.Thread(target=end, name="segzoo-end", daemon=True).start()

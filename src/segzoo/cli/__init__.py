@@ -23,11 +23,11 @@ from segzoo.cli.console import (
     end_announcing,
     fitted,
 )
+from segzoo.ending import ending
 from segzoo.errors import PluginCodeError, SegzooError, StoppedError
 from segzoo.memory import asked, is_out_of_memory
 from segzoo.packages import core_version
 from segzoo.streams import lead_nowhere, open_standard_streams
-from segzoo.waiting import end_soon
 from segzoo.words import visible
 
 _BAD_USE, _BROKEN_PLUGIN = 2, 1
@@ -105,9 +105,13 @@ def version_line() -> str:
 
 
 def program() -> None:
-    """Run the command line as a process of its own, which ends soon after its work is done."""
+    """Run the command line as a process of its own, which ends soon after its work is done, or
+    after it is asked to, whatever it waits for.
+    """
     status: object = 1
     open_standard_streams()
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:  # A plugin's command may go on after a Ctrl-C.
+        ending.take_over()
     try:
         main()
         status = 0
@@ -115,7 +119,7 @@ def program() -> None:
         status = end.code
         raise
     finally:
-        end_soon(status if isinstance(status, int) else int(status is not None))
+        ending.done(status if isinstance(status, int) else int(status is not None))
 
 
 def main() -> None:

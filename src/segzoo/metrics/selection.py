@@ -175,6 +175,14 @@ class MetricSet:
         if self.ranks.first:
             self._totals_S = {name: state[name] for name in self._metrics if name in state}
 
+    def own_state(self) -> dict[str, Tensor]:
+        """Return what this rank has added up so far, for `go_back`."""
+        return dict(self._totals_S)
+
+    def go_back(self, state: Mapping[str, Tensor]) -> None:
+        """Have this rank's sums of then; metrics without `scores_of` begin anew."""
+        self._totals_S = dict(state)
+
     def pictures(self) -> PictureScores:
         """Return the scores of each picture by itself, of the metrics that have `scores_of`."""
         scores: dict[str, Tensor] = {}

@@ -9,7 +9,7 @@ from segzoo import system
 from segzoo.data.readers import signalled_death
 from segzoo.errors import Overdue, PluginCodeError, SegzooError
 from segzoo.isolation import trace_of
-from segzoo.ranks import is_of_others
+from segzoo.rendezvous import is_of_others
 from segzoo.store import shown
 from segzoo.train.culprit import Culprit, culprit, what_was_raised
 from segzoo.train.run import Run

@@ -34,7 +34,8 @@ from segzoo.losses.balance import with_counted_weights
 from segzoo.memory import check_memory
 from segzoo.metrics import MetricSet, chosen_score
 from segzoo.model import Preprocess, count_parameters, create_model, normalization
-from segzoo.ranks import ALONE, Ranks, agreed, asked_for, joined, same_norms
+from segzoo.ranks import ALONE, Ranks, agreed, asked_for, same_norms
+from segzoo.rendezvous import joined
 from segzoo.scale import description
 from segzoo.settings import FitSettings, takes_settings
 from segzoo.store import locked, remove_temporary, shown, write_json

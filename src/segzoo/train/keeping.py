@@ -11,12 +11,14 @@ from segzoo import system
 from segzoo.errors import Overdue, PluginCodeError, StoppedError
 from segzoo.isolation import one_line
 from segzoo.ranks import told
+from segzoo.rendezvous import again
 from segzoo.store import shown
 from segzoo.train.crash import crash_of, free_locals
 from segzoo.train.finite import FiniteWatch
 from segzoo.train.run import Run
 from segzoo.train.state import save_state
 from segzoo.train.stopping import Wish, stopped
+from segzoo.train.unchanged_weights import WeightsChangedError
 from segzoo.train.undo import Undo
 
 log = logging.getLogger("segzoo")
@@ -56,7 +58,7 @@ class StateKeeper:
         """
         try:
             yield
-        except StoppedError:
+        except (StoppedError, WeightsChangedError):
             raise
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) and self.wish.signal:
@@ -64,8 +66,8 @@ class StateKeeper:
             crash = crash_of(run, error, self._pictures(run))
             if isinstance(error, MemoryError):
                 free_locals(error)
-            if run.ranks.count > 1:  # The others do not know, and saving takes all of them.
-                _raise(run, error, crash, LAST_SAVE)
+            if run.ranks.count > 1:
+                _raise(run, error, crash, self._saved_together(run))
             if isinstance(error, Overdue):
                 self.undo.undo(run)
                 self._stop(run)
@@ -92,24 +94,42 @@ class StateKeeper:
             log.warning("the state could not be saved: %s", one_line(error))
         return LAST_SAVE
 
+    def _saved_together(self, run: Run) -> str:
+        """Let all ranks, which an error of one of them has parted, go back to before the step and
+        save, if that can be; return what there is to go on with.
+
+        It cannot where one of them has finished the step meanwhile, or does not come.
+        """
+        part = run.partial
+        # What NCCL does on a GPU, and parts of a network on ranks that are gone, do not come back.
+        if run.device.type != "cpu" or run.config.shard:
+            return LAST_SAVE
+        possible = not self.undo.half_changed and not (self.watch and self.watch.taken_a_bad_one)
+        possible &= not part.trained or part.scores is not None
+        try:
+            with again() as all_here:
+                there = told([possible, run.step, part.batches, part.trained]) if all_here else []
+                if not there or not run.step or any(one != [True, *there[0][1:]] for one in there):
+                    return LAST_SAVE if run.step else "nothing was trained before it"
+                self.undo.undo(run)
+                self.save(run)
+                return "the state before it is saved"
+        except Exception as error:  # Another one may end meanwhile.
+            log.warning("the state could not be saved: %s", one_line(error))
+        return LAST_SAVE
+
     def before_scoring(self, run: Run) -> None:
         """Remember the beginning of a scoring, to which whatever leaves it goes back."""
-        if run.ranks.count == 1:
-            self.undo.remember(run)
+        self.undo.remember(run)
 
     def before_step(self, run: Run) -> None:
-        """Remember the beginning of a step, which may have to be undone: it costs next to nothing.
-
-        Several ranks cannot go back together, but for what norms remember.
-        """
+        """Remember the beginning of a step, which may have to be undone; next to nothing."""
         self._step_began = system.monotonic()
         self.wish.rearm()
         slow = self._step_seconds >= SLOW
         if slow and not self._stops and not (run.config.compile or run.ranks.count > 1):
             _let_backward_stop(run.model)
             self._stops = True
-        if run.ranks.count > 1 and run.config.on_nonfinite != "skip":
-            return
         self.undo.remember(run)
 
     def after_step(self, run: Run) -> None:

@@ -4,6 +4,7 @@ Observers return nothing and nobody waits for their order. What they do to the p
 and to the scores they are given is put back: see train/unchanged_run.py.
 """
 
+import contextlib
 import copy
 import logging
 from collections.abc import Sequence
@@ -15,12 +16,16 @@ from segzoo.errors import SegzooError
 from segzoo.isolation import PluginError, one_line, trace_of
 from segzoo.packages import CORE
 from segzoo.plugins import Manager, get_manager
+from segzoo.store import shown
 from segzoo.train.crash import keep_traceback
 from segzoo.train.run import Run, RunResult, Scores
 from segzoo.train.stopping import Wish
 from segzoo.train.unchanged_run import unchanged_run
+from segzoo.train.unchanged_weights import WeightsChangedError, kept_weights
 
 log = logging.getLogger("segzoo")
+
+AT_THE_END = "segzoo_fit_end"
 
 
 class Observers:
@@ -31,6 +36,7 @@ class Observers:
         self.wish = Wish()  # what the training listens to
         self._managers: dict[str, Manager] = {}
         self._own: set[str] = set()
+        self._told: set[str] = set()
         for plugin in get_manager().plugins:
             if plugin.implementation is not None:
                 self._add(plugin.identity, plugin.implementation)
@@ -43,7 +49,7 @@ class Observers:
     def nobody(cls) -> "Observers":
         """Return the observers of a rank that is not the first: none."""
         none = cls.__new__(cls)
-        none.wish, none._managers, none._own = Wish(), {}, set()
+        none.wish, none._managers, none._own, none._told = Wish(), {}, set(), set()
         return none
 
     def _add(self, name: str, observer: object) -> None:
@@ -69,7 +75,7 @@ class Observers:
 
     def fit_end(self, run: Run, result: RunResult | None, error: BaseException | None) -> None:
         """Tell that training ended, well or not."""
-        self._tell("segzoo_fit_end", run, {"result": result, "error": error})
+        self._tell(AT_THE_END, run, {"result": result, "error": error})
 
     def _tell(self, hook: str, run: Run, arguments: dict[str, Any]) -> None:
         for name, manager in list(self._managers.items()):
@@ -80,14 +86,29 @@ class Observers:
                 if name in self._own:
                     caller(run=run, **arguments)
                 else:
-                    with unchanged_run(run, self.wish):
+                    with self._kept(name, hook, run), unchanged_run(run, self.wish):
                         caller(run=run, **_copied(arguments))
+            except WeightsChangedError as error:
+                raise _ended_by(name, hook, run, error) from error
             except KeyboardInterrupt:  # Ctrl-C ends the training,
                 raise
             except BaseException as error:  # and sys.exit() in an observer the observer.
                 if signalled_death(error):  # It is not the observer's, who was at work then.
                     raise
                 self._disable(name, hook, run, error)
+
+    def _kept(self, name: str, hook: str, run: Run) -> contextlib.AbstractContextManager[None]:
+        """Put back weights that an observer changes, and say it once; at the end it may."""
+
+        def tell(what: str) -> None:
+            if name not in self._told:
+                self._told.add(name)
+                log.warning(
+                    "observer %s changed weights in %s (%s): they are put back; observers look on",
+                    *(name, hook, what),
+                )
+
+        return contextlib.nullcontext() if hook == AT_THE_END else kept_weights(run, tell)
 
     def _disable(self, name: str, hook: str, run: Run, error: BaseException) -> None:
         """Do without an observer from now on; say why, and keep its traceback."""
@@ -103,6 +124,17 @@ class Observers:
             exc_info=log.isEnabledFor(logging.DEBUG),
         )
         keep_traceback(run.folder, f"Observer {name} in {where}", trace_of(error))
+
+
+def _ended_by(name: str, hook: str, run: Run, error: WeightsChangedError) -> WeightsChangedError:
+    has_saved = run.generation > 0
+    go_on = f"`segzoo train --resume {shown(run.folder)}`"
+    return WeightsChangedError(
+        f"observer {name}, in {hook}: {error.message}, which cannot be put back",
+        "do without the observer; "
+        + (f"the state of the last save stands: go on with it by {go_on}" if has_saved else
+           "nothing was saved before it"),
+    )  # fmt: skip
 
 
 def _copied(arguments: dict[str, Any]) -> dict[str, Any]:

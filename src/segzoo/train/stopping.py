@@ -3,7 +3,8 @@
 SIGTERM and SIGINT do, and what schedulers and closing terminals send: see `MILD`. Those that the
 process was started to ignore, as under `nohup`, it ignores.
 
-A step, or the scoring of a batch, that takes longer than `PATIENCE` is left in the middle.
+A step, or the scoring of a batch, that takes longer than `PATIENCE` is left in the middle. What
+cannot be left, as a long call of C code, is ended with the process: see segzoo/ending.py.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any, TypeVar
 
+from segzoo.ending import ending
 from segzoo.errors import Overdue, StoppedError
 
 MILD = tuple(
@@ -95,6 +97,7 @@ def listening(*, alone: bool = True) -> Iterator[Wish]:
             clock.start()
 
     def arm() -> None:
+        ending.listen()
         for number in before:
             insists = wish.signal and number not in MILD
             if signal.getsignal(number) is not hear and not insists:
@@ -105,12 +108,14 @@ def listening(*, alone: bool = True) -> Iterator[Wish]:
             handler = before[number]
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
+    ending.heard = frozenset(before)
     arm()
     wish.rearm = arm
     try:
         yield wish
     finally:
         wish.signal, wish.rearm = 0, lambda: None
+        ending.heard = frozenset()
         clock.stop()
         restore(before)
 

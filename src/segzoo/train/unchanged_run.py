@@ -13,6 +13,7 @@ from segzoo.randomness import kept_random
 from segzoo.surroundings import unchanged_surroundings
 from segzoo.train.run import Run
 from segzoo.train.stopping import SIGNALS, Wish
+from segzoo.train.unchanged_weights import same_memory
 from segzoo.train.undo import copy_all, overlapping
 from segzoo.unchanged import unchanged_process
 
@@ -22,8 +23,8 @@ def unchanged_run(run: Run, wish: Wish) -> Iterator[None]:
     """Let an observer do its work so that the training goes on bit for bit as without it.
 
     Put back are random states, torch's settings, the working folder, who hears signals, stdout and
-    stderr, the run's values, gradients, what is trained, and what norms remember: all but the
-    weights themselves, whose copy would be large. Takes 0.3 ms, once per hook and observer.
+    stderr, the run's values, gradients, what is trained, and what norms remember. Takes 0.3 ms,
+    once per hook and observer. For the weights see train/unchanged_weights.py.
     """
     with (
         unchanged_process(),
@@ -119,7 +120,7 @@ def _kept_network(run: Run) -> Iterator[None]:
     parameters = [(p, p.requires_grad, p.grad) for p in run.model.parameters()]
     models = {id(model): model for model in (run.model, run.deployed)}.values()
     live = [b for model in models for b in model.buffers() if not overlapping(b)]
-    before = [buffer.clone() for buffer in live]
+    before, memories = [buffer.clone() for buffer in live], [buffer.data for buffer in live]
     try:
         yield
     finally:
@@ -127,6 +128,9 @@ def _kept_network(run: Run) -> Iterator[None]:
             parameter.grad = gradient  # Between steps there is none.
             if parameter.requires_grad != trained:
                 parameter.requires_grad_(trained)
+        for buffer, memory in zip(live, memories, strict=True):
+            if not same_memory(buffer.data, memory):
+                buffer.data = memory
         copy_all(before, live)
 
 

@@ -28,7 +28,7 @@ class _Before:
 
 
 class Undo:
-    """Remembers a beginning, and goes back to it; of several ranks to what norms remembered.
+    """Remembers a beginning, and goes back to it; of several ranks each for itself.
 
     `half_changed` says that the weights are being changed: from there is no way back.
     """
@@ -52,7 +52,7 @@ class Undo:
             random=RandomStates(run.device),
             augment=part.random.get_state(),
             loss=part.loss,
-            scores=run.metrics.state() if run.ranks.count == 1 else {},
+            scores=run.metrics.own_state(),
             images_done=run.images_done,
         )
 
@@ -83,7 +83,7 @@ class Undo:
         assert run.partial.random is not None
         run.partial.random.set_state(before.augment)
         run.partial.loss = before.loss
-        run.metrics.load_state(before.scores)
+        run.metrics.go_back(before.scores)
         run.images_done = before.images_done
         run.optimizer.zero_grad(set_to_none=True)
         self._before = None
