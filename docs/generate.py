@@ -5,6 +5,7 @@ Building every network for the gallery takes half a minute; tests build a few of
 
 import dataclasses
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -27,19 +28,31 @@ FEW_CLASSES = 4
 Measured = Mapping[str, tuple[int, int]]
 """Identity of a model -> (parameters, stride) with 3 channels, 2 classes and default options."""
 
+HELP = """
+import contextlib, io, json, sys
+from segzoo.cli import main
+
+texts = []
+for command in json.loads(sys.argv[1]):
+    sys.argv = ["segzoo", *command.split(), "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        main()
+    texts.append(out.getvalue())
+print(json.dumps(texts))
+"""
+"""Prints the help of several commands, in one process that sets out as a terminal's would."""
+
 
 def cli_page() -> str:
     """Return the help of every command of the core, as the terminal shows it without plugins."""
     parts = ["# The command line\n\nWritten by `make docs` from the commands' own help.\n"]
     environment = {**os.environ, "SEGZOO_NO_PLUGINS": "1", "COLUMNS": "100", "NO_COLOR": "1"}
     environment |= {"TERM": "dumb", "TYPER_USE_RICH": "0"}
-    for command in ("", *COMMANDS, *DATA_COMMANDS):
-        words = [sys.executable, "-m", "segzoo", *command.split(), "--help"]
-        text = subprocess.run(
-            words, capture_output=True, text=True, check=True, env=environment
-        ).stdout
+    commands = ["", *COMMANDS, *DATA_COMMANDS]
+    words = [sys.executable, "-c", HELP, json.dumps(commands)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+    for command, text in zip(commands, json.loads(done.stdout), strict=True):
         text = "\n".join(line.rstrip() for line in text.strip().splitlines())
-        text = text.replace("python -m segzoo", "segzoo")
         parts.append(f"## {f'segzoo {command}'.strip()}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
 

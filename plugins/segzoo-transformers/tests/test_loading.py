@@ -7,8 +7,6 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 import torch
-from transformers.models.segformer import SegformerConfig, SegformerForSemanticSegmentation
-from transformers.utils import logging
 
 import segzoo
 from segzoo.model import saved_options
@@ -41,6 +39,8 @@ def mobilevit(**options) -> Any:
 @pytest.fixture
 def folder(tmp_path):
     """Write a model of 5 classes as transformers saves it."""
+    from transformers.models.segformer import SegformerConfig, SegformerForSemanticSegmentation
+
     torch.manual_seed(7)
     config = SegformerConfig(**{**SEGFORMER, "num_labels": 5})
     SegformerForSemanticSegmentation(config).save_pretrained(tmp_path / "model")
@@ -49,6 +49,8 @@ def folder(tmp_path):
 
 @pytest.fixture
 def plain(folder):
+    from transformers.models.segformer import SegformerForSemanticSegmentation
+
     return SegformerForSemanticSegmentation.from_pretrained(folder).state_dict()
 
 
@@ -97,6 +99,8 @@ def test_the_first_convolution_is_adapted_to_other_channels(folder, plain):
 
 
 def test_weights_for_other_than_three_channels_are_used_as_they_are_or_refused(tmp_path):
+    from transformers.models.segformer import SegformerConfig, SegformerForSemanticSegmentation
+
     config = SegformerConfig(**{**SEGFORMER, "num_labels": 2, "num_channels": 1})
     model = SegformerForSemanticSegmentation(config)
     model.save_pretrained(tmp_path)
@@ -113,7 +117,7 @@ def test_fields_of_config_go_over_those_of_pretrained(folder, plain):
 
 
 def test_an_encoder_alone_is_pretrained_and_the_rest_drawn_anew(tmp_path, plain):
-    from transformers.models.segformer import SegformerModel
+    from transformers.models.segformer import SegformerConfig, SegformerModel
 
     encoder = SegformerModel(SegformerConfig(**SEGFORMER))
     encoder.save_pretrained(tmp_path)
@@ -161,6 +165,8 @@ def test_every_configuration_survives_its_text(spec):
 
 
 def test_building_is_silent_and_leaves_settings_alone(folder, capfd):
+    from transformers.utils import logging
+
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
     disabled = huggingface_hub.utils.are_progress_bars_disabled()
     segformer(num_classes=3, pretrained=str(folder))
