@@ -8,90 +8,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from breaking import PARTS, PLUGIN, SETTINGS
+
 from .plugins import RAISES, refuse
 from .training import digest
 from .watching import heard
 
-PLUGIN = """
-from segzoo import DatasetSpec, LossSpec, MetricSpec, ModelSpec
-def segzoo_models():
-    return [ModelSpec(name="net", summary="m", build="crashing.parts:build_net", stride=1)]
-def segzoo_datasets():
-    return [DatasetSpec(name="data", summary="d", build="crashing.parts:build_data")]
-def segzoo_losses():
-    return [LossSpec(name="loss", summary="l", build="crashing.parts:build_loss")]
-def segzoo_metrics():
-    return [MetricSpec(name="metric", summary="m", build="crashing.parts:build_metric")]
-"""
-PARTS = """
-import torch
-from torch import nn
-
-calls = {}
-broken = {}  # by a place in this code: (in which call, what is called then)
-
-def reach(place):
-    calls[place] = calls.get(place, 0) + 1
-    number, call = broken.get(place, (0, None))
-    if calls[place] == number:
-        call()
-
-class Back(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, value):
-        return value.clone()
-    @staticmethod
-    def backward(ctx, gradient):
-        reach("backward")
-        return gradient
-
-class Net(nn.Module):
-    def __init__(self, num_classes):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.3), nn.ReLU()
-        )
-        self.head = nn.Conv2d(4, num_classes, 1)
-    def forward(self, images):
-        features = self.layers(images)
-        reach("network")
-        return Back.apply(self.head(features)) + 0.01 * torch.rand(())
-
-class Loss(nn.Module):
-    def forward(self, logits, target):
-        torch.rand(())
-        reach("loss")
-        return nn.functional.cross_entropy(logits, target, ignore_index=255)
-
-class Metric:
-    def update(self, logits, target):
-        reach("metric")
-    def compute(self):
-        reach("metric")
-        return 0.5
-
-class Data:
-    classes = ("a", "b")
-    def __init__(self, count):
-        self.keys = [f"picture-{i}" for i in range(count)]
-    def __len__(self):
-        return len(self.keys)
-    def __getitem__(self, index):
-        reach("data set")
-        image = torch.randint(0, 255, (3, 16, 16), dtype=torch.uint8)
-        return image, (image[0] > 100).to(torch.uint8), self.keys[index]
-
-def build_net(*, in_channels, num_classes, options):
-    return Net(num_classes)
-def build_loss(*, classes, ignore_index, options):
-    return Loss()
-def build_metric(*, classes, ignore_index, options):
-    return Metric()
-def build_data(*, root, split, options):
-    from segzoo import MissingSplitError
-    if split == "test":
-        raise MissingSplitError("none")
-    return Data(8 if split == "train" else 4)
+OBSERVER = """
 
 class Observer:
     def segzoo_epoch_end(self):
@@ -99,15 +22,11 @@ class Observer:
     def segzoo_checkpoint_saved(self):
         reach("observer")
 """
-SETTINGS: dict[str, Any] = {
-    "model": "crashing/net", "data": "crashing/data", "loss": "crashing/loss", "size": 16,
-    "metrics": "crashing/metric", "epochs": 2, "batch_size": 2, "workers": 0, "cache": "none",
-    "precision": "fp32", "progress": False, "device": "cpu", "augment": "strong",
-}  # fmt: skip
 OWNERS = {
-    "network": "model `crashing/net`", "backward": "plugin `crashing`",
-    "loss": "loss `crashing/loss`", "metric": "metric `crashing/metric`",
-    "data set": "crashing/data, sample ",
+    "network": "model `acme/net`", "scored network": "model `acme/net`",
+    "backward": "plugin `acme`", "loss": "loss `acme/loss`",
+    "metric": "metric `acme/metric`", "computed metric": "metric `acme/metric`",
+    "data": "acme/data, sample ",
 }  # fmt: skip
 
 
@@ -227,14 +146,14 @@ def installed(folder: Path) -> Any:
 
     from segzoo.plugins import get_manager
 
-    package, info = folder / "site" / "crashing", folder / "site" / "crashing-1.dist-info"
+    package, info = folder / "site" / "acme", folder / "site" / "acme-1.dist-info"
     package.mkdir(parents=True)
     info.mkdir()
     (package / "__init__.py").touch()
     (package / "plugin.py").write_text(PLUGIN)
-    (package / "parts.py").write_text(PARTS)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: crashing\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[segzoo.v1]\ncrashing = crashing.plugin\n")
+    (package / "parts.py").write_text(PARTS + OBSERVER)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[segzoo.v1]\nacme = acme.plugin\n")
     sys.path.insert(0, str(folder / "site"))
     get_manager.cache_clear()
-    return importlib.import_module("crashing.parts")
+    return importlib.import_module("acme.parts")
