@@ -27,8 +27,9 @@ demo: $(STAMP)
 	$(BIN)/segzoo predict demo/run/best.safetensors demo/pictures -o demo/predictions
 	@echo "look at demo/run/predictions.png, demo/run/curves.png and demo/predictions"
 
+# What processes compile is kept for those after them, whatever the environment says.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
 		--dist loadfile --no-loadscope-reorder --durations 20
 
 lint: $(STAMP)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hatchling.builders.wheel import WheelBuilder
 from safetensors.torch import load_file
 
 from segzoo import SegzooError, fit
@@ -40,12 +41,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Run:
     outer = "; ".join(f"site.addsitedir({path!r})" for path in site.getsitepackages())
     (packages / "outer.pth").write_text(f"import site; {outer}\n")
     others = {*OTHER_TESTS, "editable"}
-    plain = [str(path) for path in sorted(sources.iterdir()) if path.name not in others]
+    plain = [path for path in sorted(sources.iterdir()) if path.name not in others]
+    # Built here, as pip would have two processes do it for each.
+    wheels = [
+        wheel for path in plain for wheel in WheelBuilder(str(path)).build(versions=["standard"])
+    ]
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"),
             *("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"),
-            *plain,
+            *("--no-compile", *wheels),
             *("--editable", str(sources / "editable")),
         ],
         check=True,
