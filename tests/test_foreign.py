@@ -14,7 +14,7 @@ from helpers import run_here
 import segzoo
 from segzoo.building import BoundedMemory
 from segzoo.errors import SegzooError
-from segzoo.foreign import import_weights
+from segzoo.foreign import import_weights, read_tensors
 from segzoo.pickled import load_pickled
 from segzoo.weights import load_model
 
@@ -210,6 +210,29 @@ def test_a_pickle_that_makes_large_tensors_is_refused(tmp_path):
     assert load_pickled(tmp_path / "small.pth")["a"].shape == (2, 2)
     with pytest.raises(SegzooError, match=r"x: .*it makes a tensor"), BoundedMemory("x", 100):
         torch.empty(10**9)
+
+
+def nested(depth: int) -> bytes:
+    """Return a pickle of lists within lists, which reading in C or printing would not survive."""
+    return b"\x80\x02" + b"]" * depth + b"a" * (depth - 1) + b"."
+
+
+@pytest.mark.parametrize(
+    ("pickled", "said"),
+    [
+        (nested(300_000), "no tensors by name"),
+        (b"\x80\x02\x8a\xff" + b"\x01" * 255 + b".", "no tensors by name"),
+        (b"\x80\x02}q\0.", "no tensors by name"),
+        (b"", "damaged"),
+    ],
+    ids=["deep", "a long number", "nothing", "empty"],
+)
+def test_odd_pickles(tmp_path, pickled, said):
+    with zipfile.ZipFile(tmp_path / "x.pth", "w") as file:
+        file.writestr("archive/data.pkl", pickled)
+        file.writestr("archive/version", "3")
+    with pytest.raises(SegzooError, match=said):
+        read_tensors(tmp_path / "x.pth")
 
 
 def test_a_pipe_is_no_checkpoint(tmp_path):

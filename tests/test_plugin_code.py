@@ -23,6 +23,18 @@ class PanicException(BaseException):
     """What code in Rust raises."""
 
 
+class SilentError(Exception):
+    """Cannot be printed, nor sent to another process."""
+
+    def __str__(self):
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+    def __reduce__(self):
+        raise TypeError("no pickle")
+
+
 @pytest.fixture
 def parts(install) -> Any:
     """Install the plugin; return its module, whose `broken` says what breaks."""
@@ -129,7 +141,8 @@ KINDS = [
     MemoryError(), PanicException("index out of bounds"), SystemExit(3), GeneratorExit(),
     StopIteration(3), RuntimeError("DataLoader says"), ValueError("x" * 1_000_000),
     ExceptionGroup("many", [ValueError("one")]), OSError(28, "No space left on device", "/x"),
-    ValueError("\ud800"), AssertionError(),
+    ValueError("\ud800"), AssertionError(), SilentError(), SystemExit(0),
+    BaseExceptionGroup("of none", [KeyboardInterrupt()]), ValueError("\x1b[2J\nevil"),
 ]  # fmt: skip
 
 

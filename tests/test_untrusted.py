@@ -105,6 +105,16 @@ def test_no_option_of_a_file_reads_anything(files, tmp_path, pipe):
     assert not opened
 
 
+@pytest.mark.parametrize("name", ["hf-hub:org/model", "local-dir:{trap}", "../x", "a\0b", ""])
+@pytest.mark.parametrize("file", ["unet", "smp"])
+def test_an_encoder_is_one_that_the_library_knows(files, tmp_path, file, name):
+    changed = name.replace("{trap}", str(tmp_path))
+    path = with_options(files[file], tmp_path / "x.safetensors", encoder=changed)
+    with pytest.raises(SegzooError) as refused:
+        load_model(path)
+    assert str(path) in refused.value.message
+
+
 CONFIGS = {
     "attention": {"attn_implementation": "org/kernel"},
     "attention, underscore": {"_attn_implementation": "org/kernel"},
