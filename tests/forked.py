@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,45 +23,78 @@ class Done:
     stderr: str
 
 
+class Started:
+    """A process of the server's that does `work`, with arguments as those of a command."""
+
+    def __init__(self, work: "Work", words: Sequence[str], **environment: str) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        told = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+        self.process = SERVER.Process(target=_begin, args=(work, words, told, self.folder.name))
+        self.process.start()
+
+    def done(self, seconds: float = 300) -> Done:
+        """Wait for its end; return what came of it."""
+        self.process.join(seconds)
+        code = self.process.exitcode
+        assert code is not None, f"it is not done after {seconds} s"
+        out, err = (Path(self.folder.name, end).read_text() for end in ("out", "err"))
+        self.folder.cleanup()
+        return Done(abs(code), out, err)
+
+
+Work = Callable[[Sequence[str]], None]
+
+
+def command(words: Sequence[str], **environment: str) -> Started:
+    """Start a command of segzoo in a process."""
+    return Started(_segzoo, words, **environment)
+
+
+def python(code: str, *words: str) -> Started:
+    """Start source code in a process, as `python -c` does but for what is imported already."""
+    return Started(_run_code, [code, *words])
+
+
 def segzoo(words: list[str], count: int, seconds: float = 300) -> Done:
     """Run a command of segzoo in `count` processes; the return code is the largest of them.
 
     In the words {RANK} is the number of the process.
     """
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
-        free.bind(("localhost", 0))
-        told = {"OMP_NUM_THREADS": "1"}
-        if count > 1:
-            told |= {"WORLD_SIZE": str(count), "MASTER_ADDR": "localhost"}
-            told |= {"MASTER_PORT": str(free.getsockname()[1])}
-        free.close()
-        paths = [Path(folder, str(rank)) for rank in range(count)]
-        running = [
-            SERVER.Process(target=_one, args=(words, {**os.environ, **told}, rank, str(path)))
-            for rank, path in enumerate(paths)
-        ]
-        for process in running:
-            process.start()
-        for process in running:
-            process.join(seconds)
-            assert process.exitcode is not None, f"{words} is not done after {seconds} s"
-        out, err = (
-            "".join(Path(f"{p}.{end}").read_text() for p in paths) for end in ("out", "err")
-        )
-        return Done(max(abs(process.exitcode or 0) for process in running), out, err)
+    told = {}
+    if count > 1:
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            told = {"WORLD_SIZE": str(count), "MASTER_ADDR": "localhost"}
+            told["MASTER_PORT"] = str(free.getsockname()[1])
+    running = []
+    for rank in map(str, range(count)):
+        own = told and {"RANK": rank, "LOCAL_RANK": rank}
+        running.append(command([word.replace("{RANK}", rank) for word in words], **told, **own))
+    done = [process.done(seconds) for process in running]
+    code = max(each.returncode for each in done)
+    return Done(code, "".join(d.stdout for d in done), "".join(d.stderr for d in done))
 
 
-def _one(words: list[str], environment: dict[str, str], rank: int, path: str) -> None:
+def _begin(work: Work, words: Sequence[str], environment: dict[str, str], folder: str) -> None:
     import torch
 
     os.environ.clear()
     os.environ.update(environment)
-    if "WORLD_SIZE" in environment:
-        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
     for descriptor, end in ((1, "out"), (2, "err")):
-        os.dup2(os.open(f"{path}.{end}", os.O_WRONLY | os.O_CREAT), descriptor)
+        os.dup2(os.open(Path(folder, end), os.O_WRONLY | os.O_CREAT), descriptor)
     torch.set_num_threads(1)
+    # Processes of its own begin as they do in one from a shell, and not from a further server.
+    multiprocessing.set_start_method(None, force=True)
+    work(words)
+
+
+def _segzoo(words: Sequence[str]) -> None:
     from segzoo.cli import main
 
-    sys.argv = ["segzoo", *(word.replace("{RANK}", str(rank)) for word in words)]
+    sys.argv = ["segzoo", *words]
     main()
+
+
+def _run_code(words: Sequence[str]) -> None:
+    sys.argv = ["-c", *words[1:]]
+    exec(compile(words[0], "<code>", "exec"), {"__name__": "__main__"})

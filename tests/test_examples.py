@@ -1,10 +1,9 @@
 import re
 import runpy
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
+import forked
 import pytest
 from doc_blocks import DOCS, blocks_of, files_of, install_page, run_tests
 
@@ -55,7 +54,7 @@ def test_the_plain_training_loop_runs(hk_root):
         "plain_train.SIZE, plain_train.EPOCHS = (64, 64), 1\n"
         f"plain_train.main('unet', 'hk', {str(hk_root)!r})\n"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    result = forked.python(code).done()
     assert "epoch 1: last loss" in result.stdout, result.stderr
     assert "iou/person" in result.stdout
 

@@ -1,7 +1,7 @@
-import subprocess
 import sys
 import time
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -42,7 +42,7 @@ def test_torch_keeps_its_number_of_threads():
         "load_pymatting().estimate_foreground_ml(image, alpha)\n"
         "print(torch.get_num_threads())\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    told = forked.python(code).done()
     assert told.stdout == "3\n", told.stderr
 
 

@@ -5,10 +5,9 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
+import forked
 import pytest
 import torch
 from helpers import stop_after
@@ -322,9 +321,7 @@ def test_a_run_folder_in_use_is_refused(hk_root, tmp_path):
         with pytest.raises(SegzooError, match="is in use by another training of this process"):
             fit(resume=tmp_path / "a", epochs=2, progress=False)
         code = "import sys, segzoo; segzoo.fit(resume=sys.argv[1], epochs=2, progress=False)"
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path / "a")], capture_output=True, text=True
-        )
+        done = forked.python(code, str(tmp_path / "a")).done()
     assert done.returncode == 1
     assert f"is in use by process {os.getpid()} on" in done.stderr
     assert fit(resume=tmp_path / "a", epochs=2, progress=False).epochs == 2
@@ -339,20 +336,18 @@ def test_signals_to_the_command(whole, hk_root, tmp_path, number, status, worker
     for name, value in {**TINY, **how}.items():
         if name not in ("model", "data", "model_options", "progress"):
             words += [f"--{name.replace('_', '-')}", str(value)]
-    job = subprocess.Popen(
-        [sys.executable, "-m", "segzoo", *words, "--out", str(tmp_path / "b")],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    job = forked.command([*words, "--out", str(tmp_path / "b")])
     lines = tmp_path / "b" / "metrics.jsonl"
     until = time.monotonic() + 200
     while not (lines.is_file() and len(lines.read_text().splitlines()) >= 2):
-        assert time.monotonic() < until and job.poll() is None
+        assert time.monotonic() < until and job.process.is_alive()
         time.sleep(0.02)
-    job.send_signal(number)
-    _, said = job.communicate(timeout=60)
-    assert job.returncode == status
-    assert "the state is saved" in said
-    assert f"segzoo train --resume {tmp_path / 'b'}" in said
+    assert job.process.pid
+    os.kill(job.process.pid, number)
+    done = job.done(60)
+    assert done.returncode == status
+    assert "the state is saved" in done.stderr
+    assert f"segzoo train --resume {tmp_path / 'b'}" in done.stderr
     assert fit(resume=tmp_path / "b", progress=False).epochs == 12
     assert_same_end(whole(hk_root, **how), final(tmp_path / "b"))
 
@@ -368,9 +363,7 @@ def test_processes_that_outlive_a_killed_one_do_not_keep_its_folder(tmp_path):
         "with segzoo.store.locked(pathlib.Path(sys.argv[1])): print('mine')"
     )
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path / "last")], capture_output=True, text=True
-        )
+        done = forked.python(code, str(tmp_path / "last")).done()
         assert done.stdout == "mine\n", done.stderr
     finally:
         os.kill(child, signal.SIGKILL)

@@ -4,10 +4,9 @@ import json
 import logging
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -272,9 +271,9 @@ for seed in range(3):
 
 
 def test_processes_may_fill_it_at_once(data):
-    words = [sys.executable, "-c", FILL, str(Path(__file__).parent), str(data.root)]
-    running = [subprocess.Popen(words) for _ in range(2)]
-    assert [process.wait(120) for process in running] == [0, 0]
+    words = [str(Path(__file__).parent), str(data.root)]
+    running = [forked.python(FILL, *words) for _ in range(2)]
+    assert [process.done().returncode for process in running] == [0, 0]
     again = Files(data.root)
     assert same(epoch(batches(again)), epoch(batches(data, cache="none")))
     assert again.reads == FIRST

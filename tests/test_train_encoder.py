@@ -24,7 +24,7 @@ def pretrained_weights(tmp_path):
 def encoder_run(hk_root, out, weights, **settings):
     options = {**ENCODER, "encoder_weights": str(weights)}
     return fit(
-        model="unet", data="hk", root=hk_root, out=out, model_options=options, size=64,
+        model="unet", data="hk", root=hk_root, out=out, model_options=options, size=32,
         batch_size=4, precision="fp32", workers=0, ema=0.0, weight_decay=0.0, progress=False,
         **settings,
     )  # fmt: skip

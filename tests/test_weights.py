@@ -1,7 +1,6 @@
 import json
-import subprocess
-import sys
 
+import forked
 import pytest
 import torch
 from safetensors import safe_open
@@ -67,7 +66,8 @@ def test_a_new_process_gives_the_same_logits_bit_for_bit(trained, tmp_path):
         "save_file(logits, sys.argv[3])\n"
     )
     words = [trained.weights, tmp_path / "in.safetensors", tmp_path / "out.safetensors"]
-    subprocess.run([sys.executable, "-c", code, *map(str, words), "fp32", "bf16"], check=True)
+    done = forked.python(code, *map(str, words), "fp32", "bf16").done()
+    assert done.returncode == 0, done.stderr
     there = load_file(tmp_path / "out.safetensors")
     for precision in ("fp32", "bf16"):
         here = segzoo.load(trained.weights, device="cpu", precision=precision).logits(images)
@@ -117,7 +117,7 @@ def test_deleting_the_package_gives_the_error_that_names_it(tmp_path, install):
         f"import segzoo\ntry: segzoo.load({str(result.weights)!r})\n"
         "except segzoo.SegzooError as error: print(error)\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    told = forked.python(code).done().stdout
     assert "`acme/tiny` of the package `acme` 1.0, which is not installed" in told
     assert "pip install acme" in told
 
