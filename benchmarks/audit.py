@@ -2,7 +2,7 @@
 
 - The SBOM of the versions in requirements.lock is written to build/sbom.json (CycloneDX).
 - pip-audit looks these versions up. Where its data cannot be had, as without a network, that is
-  said, and the rest is done.
+  said, and the rest is done. So it is of packages that the registry in use says nothing about.
 - The licence of every installed package has to be one of ACCEPTED.
 
 Ends with 1 where a vulnerability is known, a licence is not accepted, or there is no SBOM.
@@ -78,7 +78,11 @@ def vulnerabilities() -> list[str]:
         for one in looked_up
         for fault in one.get("vulns", [])
     ]
-    print(f"vulnerabilities: {len(known)} known, {len(looked_up)} packages looked up")
+    skipped = [one["skip_reason"] for one in looked_up if "skip_reason" in one]
+    count = len(looked_up) - len(skipped)
+    print(f"vulnerabilities: {len(known)} known, {count} packages looked up")
+    if skipped:
+        print(f"vulnerabilities: {len(skipped)} packages NOT looked up: {skipped[0]}, ...")
     return known
 
 

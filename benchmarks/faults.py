@@ -35,9 +35,10 @@ Prints its counts and writes them into benchmarks/faults.json::
 - names: pictures whose names try to leave the folder, or to be one another's. Each must be written
   once, below the output folder.
 - configs: settings files of which something is changed. Each must be refused, or be read.
-- simulation: trainings, predictions and the cache on a simulated disk, where every call of
-  segzoo.system fails in turn, or is the last one before a kill or a power cut. What is gone on with
-  must end with the same bits, no file be half there, none of the user's be replaced.
+- simulation: trainings, predictions, the cache and generated folders on a simulated disk, where
+  every call of segzoo.system fails in turn, is the last one before a kill or a power cut, or is met
+  by signals. What is gone on with must end with the same bits, no file be half there, none of the
+  user's be replaced.
 - soak: very many steps of a tiny network; memory, open files, threads and processes must not grow.
 
 Each part runs in a process of its own.

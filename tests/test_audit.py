@@ -130,3 +130,13 @@ def test_known_vulnerabilities_are_faults(monkeypatch):
 def test_an_sbom_that_is_not_made_is_a_fault(monkeypatch):
     answering(monkeypatch, 2, stderr="invalid requirements\n")
     assert audit.sbom() == ["no SBOM: invalid requirements"]
+
+
+def test_packages_that_the_registry_says_nothing_about_are_not_counted(monkeypatch, capsys):
+    reason = '"skip_reason": "b is not found and could not be audited"'
+    known = '{"name": "a", "version": "1", "vulns": []}'
+    answering(monkeypatch, 0, f'{{"dependencies": [{known}, {{"name": "b", {reason}}}]}}')
+    assert audit.vulnerabilities() == []
+    said = capsys.readouterr().out
+    assert "0 known, 1 packages looked up" in said
+    assert "1 packages NOT looked up: b is not found" in said

@@ -1,14 +1,17 @@
-"""A disk that fails, and a process that dies, at any call of segzoo.system, all by a number.
+"""A disk that fails, a process that dies, and signals, at any call of segzoo.system, by a number.
 
 The files are real ones, below a folder in memory. Beside them `Disk` keeps what POSIX says of a
 power cut: what of a file is synced, and which names of a folder. The rest may be there afterwards,
 in part, in another order, or not at all.
 """
 
+import contextlib
 import errno
 import os
 import random
 import shutil
+import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +20,12 @@ from unittest.mock import patch
 
 from segzoo import system
 
+from .simulated_signals import SIGNALS, Signals
+
 ERRORS = ("ENOSPC", "EIO", "EROFS", "EINTR", "EMFILE", "ENOENT")
 KILLS = ("kill before", "kill after", "power cut before", "power cut after")
-FAULTS = (*KILLS, *ERRORS)
+FAULTS = (*KILLS, *ERRORS, *SIGNALS)
+NEVER_FAIL = {"monotonic", "now", "heard_by", "hear", "alarm"}
 BLOCK = 512
 YEAR = 3e7
 
@@ -61,6 +67,7 @@ class Disk:
     seen: list[str] = field(default_factory=list)
     clock: float = 1e6
     renamed: Callable[[Path], None] = lambda path: None
+    signalled: bool = False
 
     def __post_init__(self) -> None:
         self.settle()
@@ -73,7 +80,8 @@ class Disk:
             self.nodes[path] = Node(path.is_dir(), content)
         self.durable = dict(self.nodes)
         self.pending: dict[Path, list[dict[Path, Node | None]]] = {}
-        self.dead, self.calls, self.seen = False, 0, []
+        self.dead, self.calls, self.seen, self.signalled = False, 0, [], False
+        self.signals = Signals(self.chance, self._die)
 
     def standing_in(self) -> Any:
         """Return a context in which this is segzoo's system."""
@@ -102,8 +110,24 @@ class Disk:
 
         return self._call("make_temporary", folder, do)
 
+    def make_temporary_folder(self, folder: Path, prefix: str) -> Path:
+        def do() -> Path:
+            path = Real["make_temporary_folder"](folder, prefix)
+            self._name(path, Node(folder=True))
+            return path
+
+        return self._call("make_temporary_folder", folder, do)
+
     def write(self, path: Path, by: Callable[[Path], object]) -> None:
-        self._call("write", path, lambda: (Real["write"](path, by), self._dirty(path)))
+        def do() -> None:
+            Real["write"](path, by)
+            for new in sorted(path.rglob("*")) if path.is_dir() else [path]:
+                if new.is_dir():
+                    self._name(new, Node(folder=True))
+                else:
+                    self._dirty(new)
+
+        self._call("write", path, do)
 
     def append(self, path: Path, data: bytes) -> int:
         def do() -> int:
@@ -155,6 +179,12 @@ class Disk:
             self._leaves(to)
             Real["rename"](path, to)
             self._change(path.parent, {path: None, to: self.nodes.get(path)})
+            for folder in [folder for folder in self.pending if folder.is_relative_to(path)]:
+                changes = self.pending.pop(folder)
+                self.pending[_moved(folder, path, to)] = [
+                    {_moved(place, path, to): node for place, node in names.items()}
+                    for names in changes
+                ]
             self.renamed(to)
 
         self._call("rename", path, do)
@@ -166,6 +196,26 @@ class Disk:
             self._change(path.parent, {path: None})
 
         self._call("unlink", path, do)
+
+    def remove_folder(self, folder: Path) -> None:
+        def do() -> None:
+            Real["remove_folder"](folder)
+            self.pending.pop(folder, None)
+            self._change(folder.parent, {folder: None})
+
+        self._call("remove_folder", folder, do)
+
+    def remove_tree(self, folder: Path) -> None:
+        """Remove it call by call, each of which may be the last one."""
+        for path in sorted(folder.iterdir(), key=lambda _: self.chance.random()):
+            if path.is_dir():
+                self.remove_tree(path)
+            else:
+                with contextlib.suppress(OSError):
+                    self.unlink(path)
+
+        with contextlib.suppress(OSError):
+            self.remove_folder(folder)
 
     def open_lock(self, path: Path) -> int:
         def do() -> int:
@@ -181,11 +231,26 @@ class Disk:
     def monotonic(self) -> float:
         """Return a time that goes on by anything from nothing to a day."""
         self.clock += self.chance.choice((0.0, 1e-3, 1.0, 600.0, 86400.0))
-        return self.clock
+        return self._call("monotonic", self.root, lambda: self.clock)
 
     def now(self) -> float:
         """Return a time that somebody sets now and then."""
-        return 1.7e9 + self.chance.choice((0.0, -YEAR, YEAR)) + self.clock
+        time = Real["now"]() + self.chance.choice((0.0, -YEAR, YEAR)) + self.clock
+        return self._call("now", self.root, lambda: time)
+
+    def heard_by(self, number: int) -> Any:
+        return self.signals.handlers.get(number, signal.SIG_DFL)
+
+    def hear(self, number: int, handler: Any) -> None:
+        handlers = self.signals.handlers
+        self._call("hear", self.root, lambda: handlers.update({number: handler}))
+
+    def alarm(self, seconds: float) -> None:
+        self._call("alarm", self.root, lambda: self.signals.alarm(seconds))
+
+    def reach(self, place: str) -> None:
+        """Come to a place in the code of a plugin, where anything may happen, too."""
+        self._call("reach", Path(place), lambda: None)
 
     # What becomes of it.
 
@@ -193,12 +258,17 @@ class Disk:
         if self.dead:
             raise Killed
         self.seen.append(f"{name} {path.name}")
-        due = self._is_due()
-        fault = self.plan.fault if due else ""
+        if name in NEVER_FAIL and self.calls == self.plan.call and self.plan.fault in ERRORS:
+            self.plan.call += 1
+        fault = self.plan.fault if self._is_due() else ""
         try:
             if fault.endswith("before"):
                 self._die()
-            if fault in ERRORS and not (short and fault == "ENOSPC"):
+            if fault in SIGNALS and not self.signalled:
+                self.signalled = True
+                self.signals.send(fault)
+            self._moment()
+            if fault in ERRORS and name not in NEVER_FAIL and not (short and fault == "ENOSPC"):
                 if name == "write" and fault in ("ENOSPC", "EIO"):
                     do()
                     self._tear(path)
@@ -207,6 +277,7 @@ class Disk:
             result = do()
             if fault.endswith("after"):
                 self._die()
+            self._moment()
             return result
         finally:
             self.calls += 1
@@ -214,11 +285,17 @@ class Disk:
     def _is_due(self) -> bool:
         return self.calls == self.plan.call or (self.plan.stays and self.calls > self.plan.call)
 
+    def _moment(self) -> None:
+        if threading.current_thread() is threading.main_thread():  # which alone hears signals
+            self.signals.moment()
+
     def _die(self) -> None:
         self.dead = True
         raise Killed
 
     def _tear(self, path: Path) -> None:
+        if path.is_dir():
+            path = self.chance.choice([file for file in sorted(path.rglob("*")) if file.is_file()])
         content = path.read_bytes()
         path.write_bytes(content[: self.chance.randrange(len(content) + 1)])
 
@@ -292,8 +369,18 @@ class Disk:
 
 
 def _apply(to: dict[Path, Node], names: dict[Path, Node | None]) -> None:
+    gone = [path for path, node in names.items() if node is None]
+    came = [path for path, node in names.items() if node is not None and node.folder]
+    for path, new in zip(gone, came, strict=False):  # A folder takes along what is in it.
+        for place in [place for place in to if place.is_relative_to(path)]:
+            to[_moved(place, path, new)] = to.pop(place)
     for path, node in names.items():
-        if node is None:
-            to.pop(path, None)
-        else:
+        if node is not None:
             to[path] = node
+        elif (old := to.pop(path, None)) and old.folder:
+            for place in [place for place in to if place.is_relative_to(path)]:
+                del to[place]
+
+
+def _moved(place: Path, path: Path, to: Path) -> Path:
+    return to / place.relative_to(path) if place.is_relative_to(path) else place

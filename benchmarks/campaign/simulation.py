@@ -1,55 +1,83 @@
-"""Trainings, predictions and caches on a simulated disk: each call fails, or is the last one.
+"""Trainings, predictions and caches on a simulated disk: each call fails, is the last one, or is
+met by a signal.
 
 A seed says what goes wrong in which call (`plan_of`): seeds in a row go through all calls with
 every fault. `faults.py --parts simulation --simulation 1 --first SEED` repeats one.
 """
 
 import functools
+import itertools
 import json
 import os
 import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from .crashes import SETTINGS, installed
-from .simulated import ERRORS, FAULTS, Disk, Killed, Plan
-from .training import digest
+from .crashes import installed
+from .simulated import ERRORS, FAULTS, Disk, Plan
+from .simulated_lives import WORLDS
+from .training import in_a_child
 from .watching import heard
 
-TINY = {**SETTINGS, "size": 8, "metrics": "", "augment": "none", "save_minutes": 1e-5}
 AGAIN = 0.3
 """How often something goes wrong in the second life, too."""
 STRIDE = 7919  # a prime, so that none is left out
-WORKLOADS = ("training", "predict", "cache")
+LEAST = 100
+"""Seeds for which a process of its own is worth its beginning."""
+WORKLOADS = ("training", "predict", "training", "cache", "training", "folder")
 
 
 def simulation(
     _root: Path, folder: Path, count: int, chance: random.Random, first: int = 0
 ) -> dict[str, Any]:
-    """Go through `count` seeds from `first` on; each must lose nothing and change nothing."""
+    """Go through `count` seeds from `first` on; each must lose nothing and change nothing.
+
+    One process more than there are cores share them.
+    """
     installed(folder)
-    outcomes, failures = Counter[str](), []
     fast = Path("/dev/shm")
-    place = tempfile.mkdtemp(dir=fast if fast.is_dir() else folder)
+    place = Path(tempfile.mkdtemp(dir=fast if fast.is_dir() else folder))
+    processes = min((os.cpu_count() or 1) + 1, -(-count // LEAST))
+    seeds = range(first, first + count)
     try:
-        with _undrawn():
-            worlds = {name: World(Path(place, name), WORLDS[name]) for name in WORKLOADS}
-            for seed in range(first, first + count):
-                name = _workload(seed)
-                outcome, fault = worlds[name].lives(seed)
-                outcomes[f"{name}: {outcome}"] += 1
-                if fault:
-                    failures.append(f"seed {seed}, {name}: {fault}")
+        work = [
+            in_a_child(functools.partial(_go_through, seeds[n::processes], place / str(n)))
+            for n in range(processes)
+        ]
+        for pid in work:
+            os.waitpid(pid, 0)
+        found = [json.loads(path.read_text()) for path in sorted(place.glob("*/found.json"))]
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    calls = {name: worlds[name].calls for name in WORKLOADS}
-    return {"seeds": count, "first": first, "calls": calls, "outcomes": dict(outcomes),
-            "failures": failures[:20]}  # fmt: skip
+    outcomes = sum((Counter(one["outcomes"]) for one in found), Counter[str]())
+    failures = [*itertools.chain.from_iterable(one["failures"] for one in found)]
+    if len(found) < processes:
+        failures.append(f"{processes - len(found)} processes did not come to their end")
+    return {"seeds": count, "first": first, "calls": found[0]["calls"] if found else {},
+            "outcomes": dict(sorted(outcomes.items())), "failures": failures[:20],
+            "failures_in_all": len(failures)}  # fmt: skip
+
+
+def _go_through(seeds: Sequence[int], place: Path) -> None:
+    place.mkdir()
+    outcomes, failures = Counter[str](), []
+    with _undrawn():
+        worlds = {name: World(place / name, WORLDS[name]) for name in WORLDS}
+        for seed in seeds:
+            name = _workload(seed)
+            outcome, fault = worlds[name].lives(seed)
+            outcomes[f"{name}: {outcome}"] += 1
+            if fault:
+                failures.append(f"seed {seed}, {name}: {fault}")
+                print(failures[-1], flush=True)
+    calls = {name: world.calls for name, world in worlds.items()}
+    found = {"outcomes": outcomes, "failures": failures, "calls": calls}
+    (place / "found.json").write_text(json.dumps(found))
 
 
 def _workload(seed: int) -> str:
@@ -71,7 +99,7 @@ class World:
         self.root.mkdir(parents=True)
         self.versions: dict[str, set[bytes]] = {}
         disk = Disk(self.root, random.Random(0), renamed=self._remember)
-        with disk.standing_in(), heard():
+        with disk.standing_in(), self.workload.watched(disk), heard():
             self.workload.begin(self.root, random.Random(0))
             disk.settle()
             self.workload.live(self.root)
@@ -88,12 +116,12 @@ class World:
         self.root.mkdir()
         chance = random.Random(seed)
         self.workload.begin(self.root, chance)
-        disk = Disk(self.root, chance, plan_of(seed // len(WORKLOADS), self.calls, chance))
+        disk = Disk(self.root, chance, plan_of(self.number_of(seed), self.calls, chance))
         outcomes = []
-        with disk.standing_in(), heard():
+        with disk.standing_in(), self.workload.watched(disk), heard():
             for life in range(3):
                 called = disk.plan.call
-                outcomes.append(_lived(functools.partial(self.workload.live, self.root)))
+                outcomes.append(_lived(functools.partial(self.workload.live, self.root), disk))
                 where = f"{disk.plan.fault} in {disk.seen[called : called + 1]}, life {life + 1}"
                 fault = self._fault(disk, outcomes[-1], disturbed=bool(disk.plan.fault))
                 if fault:
@@ -110,12 +138,22 @@ class World:
         same = end == self.end or (outcomes[-1].startswith("refused") and self.workload.may_refuse)
         return outcomes[0].partition(":")[0], "" if same else f"{outcomes}: another end"
 
+    def number_of(self, seed: int) -> int:
+        """Return which one it is of the seeds of this workload."""
+        name = _workload(seed)
+        rounds, at = divmod(seed, len(WORKLOADS))
+        return rounds * WORKLOADS.count(name) + WORKLOADS[:at].count(name)
+
     def _fault(self, disk: Disk, outcome: str, *, disturbed: bool) -> str:
-        if outcome.startswith("raised"):
+        if outcome.startswith("raised") or (outcome == "interrupted" and not disk.signalled):
             return outcome
         if outcome.startswith("refused") and not disturbed and not self.workload.may_refuse:
             return f"not gone on with: {outcome}"
-        return "; ".join(disk.past_the_seam())
+        saved = "the state is saved" in outcome
+        if saved and not (disk.root / "runs" / "run" / "last" / "state-b.json").is_file():
+            return f"not true: {outcome}"
+        left = "" if disk.dead else disk.signals.left()
+        return left or "; ".join(disk.past_the_seam())
 
     def _halves(self) -> str:
         """Name a file that has its name, and is none that an undisturbed process ever wrote."""
@@ -134,152 +172,22 @@ def plan_of(number: int, calls: int, chance: random.Random) -> Plan:
     return Plan(call, FAULTS[fault], stays=errors and chance.random() < 0.5)
 
 
-def _lived(live: Callable[[], object]) -> str:
-    from segzoo.errors import SegzooError
+def _lived(live: Callable[[], object], disk: Disk) -> str:
+    outcome = _ended(live)
+    return "killed" if disk.dead else outcome
+
+
+def _ended(live: Callable[[], object]) -> str:
+    from segzoo.errors import SegzooError, StoppedError
 
     try:
         live()
-    except Killed:
-        return "killed"
+    except StoppedError as error:
+        return f"stopped: {error.message}"
     except SegzooError as error:
-        return f"refused: {error.message}"
+        return f"refused: {error.message}; {error.hint}"
+    except KeyboardInterrupt:
+        return "interrupted"
     except BaseException as error:
         return f"raised {type(error).__name__}: {error}"
     return "finished"
-
-
-class Training:
-    """A training of four steps, saved after each, gone on with or begun as a user does."""
-
-    whole = ("best.safetensors",)
-    others: set[bytes] = set()
-    may_refuse = False
-
-    def __init__(self, place: Path) -> None: ...
-
-    def begin(self, root: Path, chance: random.Random) -> None: ...
-
-    def live(self, root: Path) -> None:
-        from segzoo.train.fit import fit
-
-        run = root / "runs" / "run"
-        if (run / "summary.json").is_file():
-            json.loads((run / "summary.json").read_text())
-            return
-        if (run / "config.toml").is_file():
-            fit(resume=run, progress=False)
-        else:
-            fit(**TINY, out=str(run))
-
-    def content(self, path: Path) -> bytes:
-        """Return what weights say and hold; in the file texts are in any order."""
-        from segzoo.checksum import check_sum
-        from segzoo.tensors import load_tensors, read_header
-
-        header, tensors = read_header(path), load_tensors(path)
-        check_sum(path, header, tensors)
-        values = {name: value.numpy().tobytes() for name, value in tensors.items()}
-        return repr((sorted(header.metadata.items()), sorted(values.items()))).encode()
-
-    def end(self, root: Path) -> Any:
-        return digest(root / "runs" / "run")
-
-
-class Predict:
-    """Pictures segmented, beside a file of the user's that may have the name of an output."""
-
-    whole = ("p0_mask.png", "p1_mask.png", "p1_overlay.jpg")
-    others = {b"the user's own"}
-    may_refuse = True  # What is not known to be its own, the record having been lost.
-
-    def __init__(self, place: Path) -> None:
-        from PIL import Image
-
-        self.pictures, self.run = place / "pictures", place / "run"
-        self.pictures.mkdir(parents=True)
-        for number in range(2):
-            Image.effect_noise((8, 8), 60 + number).save(self.pictures / f"p{number}.png")
-        Training(place).live(place)
-        self.run = place / "runs" / "run"
-        self.foreign = False
-
-    def begin(self, root: Path, chance: random.Random) -> None:
-        self.foreign = chance.random() < 0.2
-        (root / "out").mkdir()
-        name = "p1_mask.png" if self.foreign else "own.txt"
-        (root / "out" / name).write_bytes(b"the user's own")
-
-    def live(self, root: Path) -> None:
-        from segzoo.predict_files import predict_files
-
-        try:
-            predict_files(self.run, [self.pictures], root / "out", device="cpu", precision="fp32")
-        finally:
-            if self.foreign:
-                assert (root / "out" / "p1_mask.png").read_bytes() == b"the user's own"
-
-    def content(self, path: Path) -> bytes:
-        return path.read_bytes()
-
-    def end(self, root: Path) -> Any:
-        out = root / "out"
-        return {path.name: path.read_bytes() for path in out.glob("p*_*")}
-
-
-class Cache:
-    """Samples kept and read again: each comes out as it was made, or not at all."""
-
-    whole: tuple[str, ...] = ()
-    others: set[bytes] = set()
-    may_refuse = False
-
-    def __init__(self, place: Path) -> None:
-        import torch
-
-        from segzoo.data.sample import Sample
-
-        self.files = [place / f"{number}" for number in range(3)]
-        place.mkdir(parents=True)
-        for file in self.files:
-            file.write_text(file.name)
-            os.utime(file, (1, 1))
-        self.samples = [
-            Sample(torch.full((3, 8, 8), n + 1, dtype=torch.uint8),
-                   torch.full((8, 8), n + 1, dtype=torch.uint8), str(n))
-            for n in range(3)
-        ]  # fmt: skip
-
-    def begin(self, root: Path, chance: random.Random) -> None:
-        (root / "caches").mkdir()
-
-    def live(self, root: Path) -> None:
-        import torch
-
-        from segzoo.data import cache
-
-        keys = [sample.key for sample in self.samples]
-        with patch.object(cache, "SETTLED_NS", 0):
-            try:
-                kept = cache.SampleCache(
-                    root / "caches" / "one", keys, self.samples[0], lambda n: [self.files[n]]
-                )
-            except OSError:
-                return  # As open_cache takes it: there is none.
-            for number, sample in enumerate(self.samples):
-                mark = kept.signature(number)
-                found = kept.read(number, mark, sample.key)
-                assert found is None or torch.equal(found.image, sample.image)
-                kept.write(number, mark, sample)
-                found = kept.read(number, mark, sample.key)
-                assert found is None or torch.equal(found.image, sample.image)
-
-    def content(self, path: Path) -> bytes:
-        return path.read_bytes()
-
-    def end(self, root: Path) -> Any:
-        return None
-
-
-WORLDS: dict[str, Callable[[Path], Any]] = {
-    "training": Training, "predict": Predict, "cache": Cache
-}  # fmt: skip

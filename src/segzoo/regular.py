@@ -7,6 +7,7 @@ import os
 import stat
 from pathlib import Path
 
+from segzoo import system
 from segzoo.errors import SegzooError
 
 _KINDS = (
@@ -68,7 +69,7 @@ def read_text(path: Path, wanted: str, most: int) -> str:
         size = path.stat().st_size
         if size > most:
             raise SegzooError(f"{path} has {size} bytes: too many for {wanted}", REPLACE)
-        return path.read_bytes().decode("utf-8-sig")
+        return system.read(path, Path.read_bytes).decode("utf-8-sig")
     except FileNotFoundError:
         raise
     except UnicodeDecodeError as error:

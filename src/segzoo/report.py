@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from segzoo import system
 from segzoo.contrast import error_colour
 from segzoo.data.batches import Batches
 from segzoo.data.sample import Sample
@@ -66,7 +67,7 @@ def draw_curves(
     label = figure.suptitle(drawable(shortened(title, 24 * columns)))
     with_font(label)
     with atomic(path) as temporary:
-        figure.savefig(temporary)
+        system.write(temporary, figure.savefig)
 
 
 def _draw_panel(

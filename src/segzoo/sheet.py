@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from segzoo import system
 from segzoo.data.sample import DataInfo
 from segzoo.lettering import drawable, font_of, pillow_font, shortened
 from segzoo.specs import RGB
@@ -138,7 +139,7 @@ def save_grid(
             canvas.paste(small, (GAP + column * (step + GAP), at))
     _draw_legend(draw, lines, top + len(rows) * row_height)
     with atomic(path) as temporary:
-        canvas.save(temporary)
+        system.write(temporary, canvas.save)
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, lines: list[list[Entry]], top: int) -> None:

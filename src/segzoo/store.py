@@ -6,8 +6,6 @@ import itertools
 import json
 import os
 import platform
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -106,7 +104,7 @@ def new_file(path: Path) -> Iterator[Path]:
     try:
         yield file
     except BaseException:
-        file.unlink(missing_ok=True)
+        system.unlink(file)
         raise
 
 
@@ -190,17 +188,30 @@ def replace_folder(folder: Path, write: Callable[[Path], object]) -> None:
     Two processes may do so at once: the first to finish wins, the other's work is dropped.
     """
     with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
+        make_folder(folder.parent)
+        temporary = system.make_temporary_folder(folder.parent, ".making-")
         try:
-            write(temporary)
-            temporary.chmod(0o777 & ~_umask())
+            system.write(temporary, write)
+            system.set_mode(temporary, 0o777 & ~_umask())
+            _sync_below(temporary)
             with contextlib.suppress(OSError):
-                temporary.rename(folder)
+                system.rename(temporary, folder)
             if not folder.is_dir():
                 raise OSError(f"{temporary} could not take its place")
+            _sync_folder(folder.parent)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            if temporary.is_dir():
+                system.remove_tree(temporary)
+
+
+def _sync_below(folder: Path) -> None:
+    """Let what is in a folder outlive a power cut, before its name says that it is whole."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            _sync_below(path)
+        elif path.is_file():
+            system.sync(path)
+    _sync_folder(folder)
 
 
 def _sync_folder(folder: Path) -> None:

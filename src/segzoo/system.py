@@ -1,11 +1,15 @@
-"""The calls to the operating system by which files are written, read back, locked and timed.
+"""The calls to the operating system by which files are written, read back, locked and timed, and
+signals heard.
 
 Whoever writes what is to outlive a kill, a full disk or a power cut calls these, through the module
 (``system.rename(...)``): so that a simulation can stand in their place, which lets each call fail,
-or be the last one (benchmarks/campaign/simulated.py). Nothing is decided here. Each raises OSError.
+be the last one, or be met by a signal (benchmarks/campaign/simulated.py). Nothing is decided here.
+Those of files raise OSError. tests/test_seam.py has the list of those who go by other ways.
 """
 
 import os
+import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -37,8 +41,13 @@ def make_temporary(folder: Path, prefix: str, suffix: str) -> Path:
     return Path(name)
 
 
+def make_temporary_folder(folder: Path, prefix: str) -> Path:
+    """Make an empty folder of a new name, for this user alone."""
+    return Path(tempfile.mkdtemp(dir=folder, prefix=prefix))
+
+
 def write(path: Path, by: Callable[[Path], object]) -> None:
-    """Let something write a file of its own, which has a name already."""
+    """Let something write a file of its own, or files in a folder, which has a name already."""
     by(path)
 
 
@@ -95,13 +104,23 @@ def sync(path: Path) -> None:
 
 
 def rename(path: Path, to: Path) -> None:
-    """Give a file another name, in the place of what has that now."""
+    """Give a file another name, in the place of what has that now; or a folder, if none has it."""
     path.replace(to)
 
 
 def unlink(path: Path) -> None:
     """Remove a file, if it is there."""
     path.unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove an empty folder."""
+    folder.rmdir()
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with what is in it, as far as that can be removed; nothing is raised."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def open_lock(path: Path) -> int:
@@ -137,3 +156,18 @@ def monotonic() -> float:
 def now() -> float:
     """Return the seconds of the day's clock, which may be set."""
     return time.time()
+
+
+def heard_by(number: int) -> Any:
+    """Return who hears a signal of this number: a function, SIG_DFL, SIG_IGN, or None."""
+    return signal.getsignal(number)
+
+
+def hear(number: int, handler: Any) -> None:
+    """Let a function hear a signal; it is called in the midst of anything."""
+    signal.signal(number, handler)
+
+
+def alarm(seconds: float) -> None:
+    """Send this process a SIGALRM after some seconds; with 0 none. Not on Windows."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)

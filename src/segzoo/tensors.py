@@ -56,23 +56,28 @@ def read_header(path: Path) -> Header:
     """Read and check a header. Raises SegzooError naming the file and what is wrong with it."""
     refuse_irregular(path, "a file of tensors", "give a .safetensors file")
     try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            start = file.read(512)
-            length = int.from_bytes(start[:8], "little")
-            if size < 8 or length > MOST_HEADER:
-                _refuse_other_kinds(path, start)
-                raise ValueError("it does not begin as such a file does")
-            if length > size - 8:
-                raise ValueError(f"a header of {length} bytes in a file of {size}")
-            file.seek(8)
-            text = file.read(length)
-        return _checked(parse_json(text), size - 8 - length)
+        text, size = system.read(path, _header_text)
+        return _checked(parse_json(text), size)
     except (OSError, ValueError, RecursionError) as error:
         hint = "segzoo reads no pickle; `segzoo import` converts a .pth or .pt file"
         if path.suffix == ".safetensors":
             hint = "the file is truncated or damaged; copy it again"
         raise SegzooError(f"{path} is not a readable safetensors file: {error}", hint) from error
+
+
+def _header_text(path: Path) -> tuple[bytes, int]:
+    """Return a header, and how many bytes come after it."""
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        start = file.read(512)
+        length = int.from_bytes(start[:8], "little")
+        if size < 8 or length > MOST_HEADER:
+            _refuse_other_kinds(path, start)
+            raise ValueError("it does not begin as such a file does")
+        if length > size - 8:
+            raise ValueError(f"a header of {length} bytes in a file of {size}")
+        file.seek(8)
+        return file.read(length), size - 8 - length
 
 
 def _refuse_other_kinds(path: Path, start: bytes) -> None:
@@ -112,7 +117,7 @@ def load_tensors(path: Path) -> "dict[str, Tensor]":
     read_header(path)
     try:
         with in_utf_8(path) as name:
-            return load_file(name)
+            return system.read(name, load_file)
     except (SafetensorError, OSError, ValueError) as error:
         raise SegzooError(
             f"{path} is not a readable safetensors file: {error}", "copy it again"

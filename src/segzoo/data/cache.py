@@ -26,7 +26,6 @@ import os
 import shutil
 import struct
 import sys
-import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -140,7 +139,7 @@ class SampleCache:
                 return None
             values = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
             digest.update(f"{path}\0{values}\0".encode(errors="surrogateescape"))
-            if time.time_ns() - stat.st_ctime_ns < SETTLED_NS:
+            if system.now() * 1e9 - stat.st_ctime_ns < SETTLED_NS:
                 digest.update(os.urandom(16))
         return digest.digest()
 
@@ -334,9 +333,9 @@ def _make_room(folder: Path, need: int) -> int:
     limit = most_gigabytes() * 1e9
     allowed = int(min(limit, free * (1 - LEFT_FREE)))
     for other in sorted(others, key=_last_used):
-        if taken + need <= allowed or time.time() - _last_used(other) < RECENT_SECONDS:
+        if taken + need <= allowed or system.now() - _last_used(other) < RECENT_SECONDS:
             break
-        shutil.rmtree(other, ignore_errors=True)
+        system.remove_tree(other)
         taken -= others[other]
     return max(0, min(need, allowed - taken))
 
@@ -345,7 +344,7 @@ def _last_used(folder: Path) -> float:
     try:
         return (folder / "about.json").stat().st_mtime
     except OSError:
-        return time.time()  # It is being made.
+        return system.now()  # It is being made.
 
 
 def _bytes(folder: Path) -> int:

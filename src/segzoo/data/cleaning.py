@@ -7,13 +7,12 @@ where $SEGZOO_CACHE names one that is used for other things too, is listed and n
 import contextlib
 import json
 import re
-import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from segzoo import system
 from segzoo.data.roots import user_cache_folder
 from segzoo.errors import SegzooError, listed, nearest
 from segzoo.regular import is_folder, read_text
@@ -101,7 +100,7 @@ def clear(kind: str | None = None, *, force: bool = False) -> tuple[int, list[Ke
         if not part.ours or kind not in (None, part.kind):
             continue
         for entry in part.entries:
-            recent = time.time() - entry.last_used < IN_USE_SECONDS
+            recent = system.now() - entry.last_used < IN_USE_SECONDS
             watched = part.kind == "resized" or Path(entry.path).name.startswith(".")
             if watched and recent and not force:
                 left.append(entry)
@@ -155,7 +154,7 @@ def _remove(path: Path) -> bool:
     """Remove a file, link or folder; say whether it is gone."""
     with contextlib.suppress(OSError):
         if path.is_symlink() or not path.is_dir():
-            path.unlink()
+            system.unlink(path)
         else:
-            shutil.rmtree(path)
+            system.remove_tree(path)
     return not path.is_symlink() and not path.exists()

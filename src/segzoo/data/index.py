@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import json
 import struct
-import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segzoo import system
 from segzoo.data.images import SUFFIXES
 from segzoo.data.listing import ending, walk
 from segzoo.data.names import Names
@@ -63,12 +63,12 @@ class Index:
         """Let what is found depend on a folder's or a file's time of change."""
         changed = path.stat().st_mtime_ns
         self.times[str(path)] = changed
-        self._settled &= time.time_ns() - changed > SETTLED_NS
+        self._settled &= system.now() * 1e9 - changed > SETTLED_NS
 
     def load(self) -> dict[str, Any] | None:
         """Return what was kept, or None where there is nothing, or not any more."""
         try:
-            values = _mapped(self.path)
+            values = system.read(self.path, _mapped)
             told = json.loads(values.pop("told").tobytes())
             if any(Path(folder).stat().st_mtime_ns != t for folder, t in told.pop("times").items()):
                 return None
@@ -83,13 +83,9 @@ class Index:
             return
         header = json.dumps({**(told or {}), "times": self.times}).encode()
         with contextlib.suppress(SegzooError), atomic(self.path) as temporary:
-            np.savez(
-                temporary,
-                told=np.frombuffer(header, np.uint8),
-                text=keys.text,
-                ends=keys.ends,
-                **(arrays or {}),
-            )
+            own = {"text": keys.text, "ends": keys.ends, **(arrays or {})}
+            told_bytes = np.frombuffer(header, np.uint8)
+            system.write(temporary, lambda path: np.savez(path, told=told_bytes, **own))
 
 
 def _mapped(path: Path) -> dict[str, npt.NDArray[Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segzoo import system
 from segzoo.errors import SegzooError
 from segzoo.metrics.confusion import class_ids, confusion_matrix
 from segzoo.metrics.selection import MetricSet
@@ -99,4 +100,4 @@ def draw_matrix(counts: Sequence[Sequence[int]], classes: Sequence[str], path: P
                     axes.text(column, row, text, ha="center", va="center", color=colour, size=8)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.7)
     with atomic(path) as temporary:
-        figure.savefig(temporary)
+        system.write(temporary, figure.savefig)

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from segzoo import system
 from segzoo.errors import SegzooError
 from segzoo.store import atomic
 
@@ -68,7 +69,11 @@ class PictureScores:
     def write(self, path: Path) -> None:
         """Write all records as CSV, an empty cell where there is no value, or as a JSON list."""
         check_ending(path)
-        with atomic(path) as temporary, temporary.open("w", **TEXT) as file:
+        with atomic(path) as temporary:
+            system.write(temporary, self._write)
+
+    def _write(self, path: Path) -> None:
+        with path.open("w", **TEXT) as file:
             if path.suffix.lower() == ".json":
                 json.dump(self.records(), file, indent=2)
                 file.write("\n")

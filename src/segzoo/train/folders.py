@@ -168,7 +168,7 @@ def _refuse_fewer(folder: Path, done: int, epochs: int) -> None:
 def _check_anew(folder: Path) -> None:
     """Refuse a run that has come further than its first save, whose state is gone."""
     lines = folder / "metrics.jsonl"
-    epochs = len(lines.read_bytes().splitlines()) if lines.is_file() else 0
+    epochs = len(system.read(lines, Path.read_bytes).splitlines()) if lines.is_file() else 0
     finished = (folder / "summary.json").is_file()
     if finished and read_config(folder / "config.toml").get("keep_state") is False:
         raise SegzooError(
@@ -259,16 +259,19 @@ def _left_behind(folder: Path) -> Iterator[Path]:
 
 
 def remove_unused(folder: Path) -> None:
-    """Remove a run folder in which there is nothing but the lock and settings."""
-    if any(_left_behind(folder)):
-        return
-    for place in (folder, state_folder(folder)):
-        remove_temporary(place)
-    for path in (folder / "config.toml", state_folder(folder) / LOCK):
-        system.unlink(path)
+    """Remove a run folder in which there is nothing but the lock and settings, if that can be.
+
+    It is left where it cannot: the same command takes it, and the error that it is about is told.
+    """
     with contextlib.suppress(OSError):
-        state_folder(folder).rmdir()
-        folder.rmdir()
+        if any(_left_behind(folder)):
+            return
+        for place in (folder, state_folder(folder)):
+            remove_temporary(place)
+        for path in (folder / "config.toml", state_folder(folder) / LOCK):
+            system.unlink(path)
+        system.remove_folder(state_folder(folder))
+        system.remove_folder(folder)
 
 
 def _refuse_used(folder: Path) -> None:

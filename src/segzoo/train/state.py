@@ -182,7 +182,7 @@ def _hash(path: Path) -> str:
 
 def _signed(state: dict[str, Any]) -> bytes:
     """Return the one way to write a state with its checksum."""
-    text = json.dumps(state, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(state, separators=(",", ":"))
     return b'{"blake2b":"%b","state":%b}\n' % (
         hashlib.blake2b(text.encode()).hexdigest().encode(),
         text.encode(),
@@ -232,10 +232,15 @@ def _read_tensors(saved: Saved) -> dict[str, Tensor]:
     """Read a generation's tensors; raise ValueError where they are not those that were written."""
     path = check_tensors(saved)
     try:
-        with in_utf_8(path) as name, safe_open(name, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        with in_utf_8(path) as name:
+            return system.read(name, _tensors_of)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _tensors_of(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def check_tensors(saved: Saved) -> Path:

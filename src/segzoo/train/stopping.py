@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any, TypeVar
 
+from segzoo import system
 from segzoo.ending import ending
 from segzoo.errors import Overdue, StoppedError
 
@@ -70,7 +71,7 @@ class Wish:
         """Raise Overdue where that is allowed now, and come again if not, or if it is lost."""
         if not self.signal:
             return
-        signal.setitimer(signal.ITIMER_REAL, AGAIN)
+        system.alarm(AGAIN)
         if self._interruptible:
             raise Overdue
 
@@ -100,29 +101,47 @@ def listening(*, alone: bool = True) -> Iterator[Wish]:
         ending.listen()
         for number in before:
             insists = wish.signal and number not in MILD
-            if signal.getsignal(number) is not hear and not insists:
-                signal.signal(number, hear)
+            if system.heard_by(number) is not hear and not insists:
+                system.hear(number, hear)
 
-    def restore(numbers: Iterable[int] = (signal.SIGINT, signal.SIGTERM)) -> None:
-        for number in before.keys() & set(numbers):
-            handler = before[number]
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+    def give_back(number: int) -> None:
+        handler = before[number]
+        system.hear(number, handler if handler is not None else signal.SIG_DFL)
+
+    def restore() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if number in before:
+                give_back(number)
+
+    def forget() -> None:
+        wish.signal, wish.rearm, ending.heard = 0, lambda: None, frozenset()
 
     ending.heard = frozenset(before)
-    arm()
     wish.rearm = arm
     try:
+        arm()
         yield wish
     finally:
-        wish.signal, wish.rearm = 0, lambda: None
-        ending.heard = frozenset()
-        clock.stop()
-        restore(before)
+        with contextlib.ExitStack() as afterwards:  # The last one first.
+            # A signal that comes in the midst of this starts the clock.
+            afterwards.callback(_surely, clock.stop)
+            afterwards.callback(forget)
+            for number in before:
+                afterwards.callback(_surely, give_back, number)
+
+
+def _surely(call: Callable[..., object], *given: Any) -> None:
+    """Call something that a Ctrl-C may come in the midst of: then again, before that goes on."""
+    try:
+        call(*given)
+    except BaseException:
+        call(*given)
+        raise
 
 
 def _taken() -> dict[int, Any]:
     """Return the signals to listen to, and who has heard them so far."""
-    found: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+    found: dict[int, Any] = {number: system.heard_by(number) for number in SIGNALS}
     return {
         number: handler
         for number, handler in found.items()
@@ -139,13 +158,14 @@ class _Clock:
 
     def start(self) -> None:
         if hasattr(signal, "setitimer"):
-            self._before = signal.signal(signal.SIGALRM, self._call)
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+            self._before = system.heard_by(signal.SIGALRM)
+            system.hear(signal.SIGALRM, self._call)
+            system.alarm(PATIENCE)
 
     def stop(self) -> None:
         if self._before is not None:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, self._before)
+            system.alarm(0)
+            system.hear(signal.SIGALRM, self._before)
 
 
 def stopped(number: int, where: str, folder: str) -> StoppedError:

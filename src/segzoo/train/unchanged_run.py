@@ -3,12 +3,12 @@
 import contextlib
 import dataclasses
 import io
-import signal
 import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+from segzoo import system
 from segzoo.randomness import kept_random
 from segzoo.surroundings import unchanged_surroundings
 from segzoo.train.run import Run
@@ -47,14 +47,14 @@ def _kept_signals(wish: Wish) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # Only the main thread can have changed them.
         return
-    before, heard = {number: signal.getsignal(number) for number in SIGNALS}, wish.signal
+    before, heard = {number: system.heard_by(number) for number in SIGNALS}, wish.signal
     try:
         yield
     finally:
         if wish.signal == heard:
             for number, handler in before.items():
-                if signal.getsignal(number) is not handler and handler is not None:
-                    signal.signal(number, handler)
+                if system.heard_by(number) is not handler and handler is not None:
+                    system.hear(number, handler)
 
 
 class _Unclosed:
