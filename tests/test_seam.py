@@ -25,6 +25,7 @@ SHOWN = "how long to wait, or what is shown: it decides nothing that is kept"
 MEASURED = "a duration, which is shown, or kept beside what took it"
 WITHIN = "within system.write or system.read"
 AUTHORED = "for the author of a package, in a folder that `replace_folder` gives its name"
+ALARM = "takes away an alarm that code of a plugin has set, which the simulation does not know"
 PAST = {
     "building.py: time.monotonic": MEASURED,
     "data/index.py: np.memmap": WITHIN,
@@ -48,6 +49,8 @@ PAST = {
     "store.py: os.ftruncate": "of a lock: who has it, which is only said",
     "store.py: os.pwrite": "of a lock: who has it, which is only said",
     "store.py: write_bytes": WITHIN,
+    "surroundings.py: signal.getsignal": ALARM,
+    "surroundings.py: signal.setitimer": ALARM,
     "train/grouped.py: time.perf_counter": "the faster of two ways, which the state keeps",
     "train/loop.py: time.perf_counter": MEASURED,
     "train/observers.py: time.monotonic": SHOWN,
