@@ -13,7 +13,7 @@ FUNCTIONS = {
            "pwrite", "kill", "link", "symlink"},
     "shutil": {"rmtree", "move", "copy", "copyfile", "copytree"},
     "signal": {"signal", "getsignal", "setitimer", "alarm"},
-    "time": {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "sleep"},
+    "time": {"time", "time_ns"},  # of the clock that may be set
     "tempfile": {"mkstemp", "mkdtemp", "TemporaryDirectory", "NamedTemporaryFile"},
     "fcntl": {"flock", "lockf"},
     "np": {"memmap", "savez", "save"},
@@ -21,28 +21,18 @@ FUNCTIONS = {
 METHODS = {"rename", "unlink", "rmdir", "touch", "write_bytes", "write_text", "mkdir", "chmod"}
 """Of paths; `replace` is a text's, too."""
 
-SHOWN = "how long to wait, or what is shown: it decides nothing that is kept"
-MEASURED = "a duration, which is shown, or kept beside what took it"
 WITHIN = "within system.write or system.read"
 AUTHORED = "for the author of a package, in a folder that `replace_folder` gives its name"
 ALARM = "takes away an alarm that code of a plugin has set, which the simulation does not know"
 PAST = {
-    "building.py: time.monotonic": MEASURED,
     "data/index.py: np.memmap": WITHIN,
     "data/index.py: np.savez": WITHIN,
-    "data/preflight.py: time.monotonic": SHOWN,
     "data/readers.py: signal.signal": "in a process that reads, and keeps nothing",
     "data/standin.py: mkdir": WITHIN,
     "foreign.py: unlink": "of a command that has failed, and says so",
-    "isolation.py: time.perf_counter": MEASURED,
     "matrix.py: tempfile.TemporaryDirectory": "gone when the command ends; nobody reads it later",
-    "matrix.py: time.perf_counter": MEASURED,
     "predict_files.py: np.save": WITHIN,
     "predict_outputs.py: mkdir": "makes the number of an output folder this command's alone",
-    "probe.py: time.perf_counter": MEASURED,
-    "progress.py: time.monotonic": SHOWN,
-    "ranks.py: time.monotonic": SHOWN,
-    "ranks.py: time.sleep": SHOWN,
     "scaffold.py: mkdir": AUTHORED,
     "scaffold.py: rmdir": AUTHORED,
     "scaffold.py: write_text": AUTHORED,
@@ -51,12 +41,7 @@ PAST = {
     "store.py: write_bytes": WITHIN,
     "surroundings.py: signal.getsignal": ALARM,
     "surroundings.py: signal.setitimer": ALARM,
-    "train/grouped.py: time.perf_counter": "the faster of two ways, which the state keeps",
-    "train/loop.py: time.perf_counter": MEASURED,
-    "train/observers.py: time.monotonic": SHOWN,
     "waiting.py: os.kill": "ends real processes: see the campaign's `withdrawals`",
-    "waiting.py: time.monotonic": SHOWN,
-    "waiting.py: time.sleep": SHOWN,
 }
 
 
