@@ -12,18 +12,19 @@ from segzoo.train.device import InPieces
 from segzoo.weights_info import WeightsInfo
 
 
-def segmenter(size):
+def segmenter(size, classes=("a", "b")):
     options = {"width": 2, "depth": 2}
+    model = segzoo.create_model("unet", num_classes=len(classes), options=options)
     info = WeightsInfo(
         model={
             "identity": "segzoo-unet/unet", "version": "", "options": options,
             "in_channels": 3,
         },
-        classes=("a", "b"), palette=((0, 0, 0), (1, 1, 1)), target="labels", ignore_index=255,
+        classes=classes, palette=tuple((i, i, i) for i in range(len(classes))), target="labels", ignore_index=255,
         threshold=None, value_range=(0, 255), mean=(0.5,) * 3, std=(0.5,) * 3, size=size,
         data={"identity": "imported", "version": "", "options": {}, "fingerprint": ""},
     )  # fmt: skip
-    return Segmenter(segzoo.create_model("unet", options=options), info, device="cpu")
+    return Segmenter(model, info, device="cpu")
 
 
 PICTURE = torch.zeros(3, 32, 32, dtype=torch.uint8)
@@ -38,6 +39,14 @@ def test_what_a_large_size_takes_is_refused_where_it_is_not_free(monkeypatch, ca
     segmenter((8192, 8192)).predict(PICTURE, size=32)
     segmenter((32, 32)).predict(PICTURE)
     assert "million pixels" not in caplog.text
+
+
+def test_evaluate_refuses_such_a_size_too(monkeypatch, caplog):
+    monkeypatch.setattr(memory, "free_memory", lambda: 10**9)
+    large = segmenter((8192, 8192), ("class_0", "class_1", "class_2"))
+    with pytest.raises(SegzooError, match=r"8192x8192 .* takes 2\.4 GB of memory at least, 1\.0"):
+        segzoo.evaluate(large, data="folder", sample=True)
+    assert "shown to the network at 8192 x 8192, 67 million pixels" in caplog.text
 
 
 @pytest.mark.parametrize("size", [(16, 16), (1024, 1024)])

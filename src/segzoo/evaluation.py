@@ -196,6 +196,8 @@ def evaluate_weights(
     if at is None or not how.is_plain:
         scores, count = _score_predictions(segmenter, dataset, info, scored, how, at, ranks, shown)
     else:
+        segmenter.tell_of_size(how)
+        segmenter.check_size(at)
         batches = Batches(dataset, info, size=at, batch_size=how.batch_size, ranks=ranks)
         scores = score(
             segmenter.model,

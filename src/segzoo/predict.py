@@ -81,12 +81,21 @@ class Segmenter:
             f"{sized(info.size)} on {info.data['identity']}; {self.device}, {self.precision})"
         )
 
+    def check_size(self, size: Size) -> None:
+        """Raise SegzooError where a CPU has no memory for a picture of (height, width) at once."""
+        if self.device.type == "cpu":
+            check_memory(size, self.model.in_channels, len(self.info.classes))
+
+    def tell_of_size(self, how: Inference) -> None:
+        """Say what a large size takes that nobody but the weights file asks for."""
+        if how.size is None and how.window is None and math.prod(self.info.size) > MUCH:
+            log.warning("%s", _much(self.info))
+
     @torch.inference_mode()
     def logits(self, images_BCHW: Tensor) -> Tensor:
         """Return float32 logits_BKHW of pixel values as stored (uint8 0..255), at their size."""
-        if self.device.type == "cpu":
-            height, width = images_BCHW.shape[-2:]
-            check_memory((height, width), self.model.in_channels, len(self.info.classes))
+        height, width = images_BCHW.shape[-2:]
+        self.check_size((height, width))
         logits_BKHW = self._in_pieces(self._forward, images_BCHW)
         if not bool(torch.isfinite(logits_BKHW).all()):
             raise SegzooError(
@@ -162,8 +171,7 @@ class Segmenter:
         how = fitting(how, self.info)
         if self._watch is None or self._watch.how != how:
             self._watch = ScaleWatch(how, self.info)
-            if how.size is None and how.window is None and math.prod(self.info.size) > MUCH:
-                log.warning("%s", _much(self.info))
+            self.tell_of_size(how)
         averager = Averager(
             network=self.logits,
             how=how,
