@@ -20,7 +20,8 @@ def segmenter(size, classes=("a", "b")):
             "identity": "segzoo-unet/unet", "version": "", "options": options,
             "in_channels": 3,
         },
-        classes=classes, palette=tuple((i, i, i) for i in range(len(classes))), target="labels", ignore_index=255,
+        classes=classes, palette=tuple((i, i, i) for i in range(len(classes))),
+        target="labels", ignore_index=255,
         threshold=None, value_range=(0, 255), mean=(0.5,) * 3, std=(0.5,) * 3, size=size,
         data={"identity": "imported", "version": "", "options": {}, "fingerprint": ""},
     )  # fmt: skip

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from segzoo import SegzooError, fit
 from segzoo.errors import PluginCodeError
+from segzoo.randomness import RandomStates
 from segzoo.train import keeping, undo
 
 
@@ -267,7 +268,7 @@ def test_a_half_changed_step_is_not_saved(parts, whole, tmp_path, monkeypatch):
 
 def test_the_random_state_of_a_gpu_is_undone_too(parts, whole, tmp_path, monkeypatch):
     """A stand-in has the place of the GPU's state; each step of the network moves it on by one."""
-    gpu, real = [torch.zeros(1)], undo.RandomStates
+    gpu, real = [torch.zeros(1)], RandomStates
     monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: gpu[0].clone())
     monkeypatch.setattr(
         torch.cuda, "set_rng_state", lambda state, device: gpu.__setitem__(0, state)
@@ -291,11 +292,13 @@ def test_the_random_state_of_a_gpu_is_undone_too(parts, whole, tmp_path, monkeyp
 
 
 def test_tensors_are_copied_by_kind_of_device_and_type(monkeypatch):
-    calls, real = [], torch._foreach_copy_
+    calls: list[int] = []
+    real = vars(torch)["_foreach_copy_"]
     monkeypatch.setattr(
         torch, "_foreach_copy_", lambda into, of: (calls.append(len(of)), real(into, of))
     )
-    before = [torch.rand(2, device=d).to(t) for d in ("cpu", "meta") for t in (torch.half, int)] * 2
+    kinds = [(d, t) for d in ("cpu", "meta") for t in (torch.half, torch.int64)] * 2
+    before = [torch.rand(2, device=device).to(kind) for device, kind in kinds]
     undo.copy_all(before, live := [torch.zeros_like(value) for value in before])
     assert calls == [2, 2, 2, 2]
     assert all(

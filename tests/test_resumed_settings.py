@@ -218,7 +218,10 @@ def test_epochs_in_the_place_of_minutes_need_no_force(tmp_path):
 
 
 def test_a_recipe_beside_a_resumed_run_is_refused(tmp_path):
-    for other in ({"recipe": "fast"}, {"file": "a.toml"}, {"config": RunConfig()}):
+    others: list[dict[str, Any]] = [
+        {"recipe": "fast"}, {"file": "a.toml"}, {"config": RunConfig()}
+    ]  # fmt: skip
+    for other in others:
         with pytest.raises(SegzooError, match="takes the run's own settings"):
             fit(resume=tmp_path, **other)
 
