@@ -56,6 +56,18 @@ def test_the_architecture_page_lists_every_module_and_no_other():
     assert listed == there
 
 
+def test_every_promise_of_the_reliability_page_names_tests_that_there_are():
+    page = (DOCS / "reliability.md").read_text(encoding="utf-8")
+    promised = page.split("## What was counted")[0]
+    promises = re.findall(r"^(?:- |\| (?!what happens|-)).*(?:\n  .*)*", promised, re.MULTILINE)
+    assert len(promises) > 60
+    for promise in promises:
+        tests = re.findall(r"`(test_\w+)`", promise)
+        assert tests, promise
+        for test in tests:
+            assert (ROOT / "tests" / f"{test}.py").is_file(), test
+
+
 @pytest.mark.parametrize("readme", ["README.md", "README.zh.md"])
 def test_the_readmes_name_every_part_of_the_zoo(readme):
     text = (ROOT / readme).read_text(encoding="utf-8")
