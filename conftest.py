@@ -1,11 +1,12 @@
 """Fixtures shared by all tests: tiny data sets, throw-away plugins, a cache of their own."""
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,29 @@ LONG = ("test_faults.py", "test_resume.py", "test_ranks.py", "test_scaffold.py")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the long files begin first; processes of pytest-xdist take files in this order."""
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape what is not UTF-8 in a report: pytest-xdist cannot send it, and gives up."""
+    report = yield
+    report.sections = [(title, _sendable(text)) for title, text in report.sections]
+    if report.longrepr is not None and _sendable(text := str(report.longrepr)) != text:
+        report.longrepr = _sendable(text)
+    return report
+
+
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+@pytest.fixture(autouse=True)
+def kept_logging() -> Iterator[None]:
+    """Put back how segzoo logs, which a command in the tests' own process changes."""
+    log = logging.getLogger("segzoo")
+    handlers, propagate, level = log.handlers[:], log.propagate, log.level
+    yield
+    log.handlers[:], log.propagate, log.level = handlers, propagate, level
 
 
 @pytest.fixture(scope="session", autouse=True)

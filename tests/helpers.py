@@ -58,7 +58,7 @@ def run_segzoo(*words: str, **environment: str) -> subprocess.CompletedProcess[s
 def run_here(*words: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in this process, which is spared the seconds of importing torch."""
     log, argv = logging.getLogger("segzoo"), sys.argv
-    before = log.handlers[:], log.propagate, log.level
+    before = log.handlers[:], log.propagate, log.level  # Fixtures of a module are run here as well.
     out, err, status = io.StringIO(), io.StringIO(), 0
     sys.argv = ["segzoo", *words]
     try:
