@@ -48,7 +48,7 @@ class Training(Workload):
 
     def watched(self, disk: Disk) -> contextlib.AbstractContextManager[Any]:
         """Let things happen in the midst of the network, the loss and the data set, too."""
-        return patch("crashing.parts.reach", disk.reach)
+        return patch("acme.parts.reach", disk.reach)
 
     def live(self, root: Path) -> None:
         from segzoo.train.fit import fit

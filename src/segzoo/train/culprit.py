@@ -12,6 +12,9 @@ from typing import NamedTuple
 import torch
 
 from segzoo.isolation import one_line
+from segzoo.losses import WeightedSum
+from segzoo.metrics import MetricSet
+from segzoo.model import SegmentationModel
 from segzoo.packages import CORE
 from segzoo.plugins import get_manager
 from segzoo.registry import Entry
@@ -116,11 +119,11 @@ def _parts(run: Run, frames: Frames) -> Iterator[Entry]:
         module, values = frame.f_globals.get("__name__"), frame.f_locals
         # Locals of the core's own functions: `self`, and names beside which parts are called.
         with contextlib.suppress(KeyError, AttributeError):
-            if module == "segzoo.model" and frame.f_code.co_name == "forward":
+            if module == SegmentationModel.__module__ and frame.f_code.co_name == "forward":
                 yield values["self"].entry
-            elif module == "segzoo.metrics.selection" and "identity" in values:
+            elif module == MetricSet.__module__ and "identity" in values:
                 yield values["self"].entries[values["identity"]]
-            elif module == "segzoo.losses" and values["entry"] is not None:
+            elif module == WeightedSum.__module__ and values["entry"] is not None:
                 yield values["entry"]
 
 
