@@ -17,7 +17,7 @@ import torch
 
 from segzoo import SegzooError, waiting
 from segzoo.data.batches import Batches
-from segzoo.data.readers import not_sent, with_room
+from segzoo.data.readers import not_sent, prepare_reader, with_room
 from segzoo.data.sample import DataInfo, Sample, voc_palette
 
 FOR_EVER = 300
@@ -109,6 +109,15 @@ def test_readers_end_with_a_killed_training():
     finally:
         waiting.kill([pid for pid in pids if running(pid)])
         os.close(read)
+
+
+@pytest.mark.parametrize(("parent", "status"), [(os.getppid, 1), (os.getpid, 0), (int, 0)])
+def test_a_reader_whose_training_died_before_it_began_ends(parent, status):
+    known, child = parent(), os.fork()
+    if not child:
+        prepare_reader(0, end_with=known)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status
 
 
 def running(pid):

@@ -324,7 +324,9 @@ class Batches:
             self.samples,
             num_workers=workers,
             collate_fn=functools.partial(_collate, bad=self.bad, channels=self.channels),
-            worker_init_fn=functools.partial(prepare_reader, end_with_parent=in_main_thread()),
+            worker_init_fn=functools.partial(
+                prepare_reader, end_with=os.getpid() if in_main_thread() else 0
+            ),
             generator=generator,
             pin_memory=self.pin,
             **how,

@@ -125,14 +125,25 @@ def _forget_half_made(error: BaseException) -> None:
             made._shutdown = True
 
 
-def prepare_reader(_worker: int, *, end_with_parent: bool = False) -> None:
-    """Make a process one that reads: deaf, telling what it cannot send, ending with its parent."""
-    if end_with_parent:
+def prepare_reader(_worker: int, *, end_with: int = 0) -> None:
+    """Make a process one that reads: deaf, telling what it cannot send, ending with its parent.
+
+    `end_with` is the number of that process, or 0 where it goes on without it.
+    """
+    if end_with:
         _prctl_pr_set_pdeathsig(signal.SIGKILL)
+        # It may have died before that, and then nobody is told of it.
+        if _is_own_child() and os.getppid() != end_with:
+            os._exit(1)
     for name in DEAF_TO:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     multiprocessing.queues.Queue._on_queue_feeder_error = _send_the_error  # type: ignore[assignment, method-assign]
+
+
+def _is_own_child() -> bool:
+    """Whether the training itself has started this process, and no server of processes."""
+    return multiprocessing.get_start_method() in ("fork", "spawn")
 
 
 def in_main_thread() -> bool:
