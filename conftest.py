@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from segzoo.data.standin import figure, shapes
-from segzoo.plugins import get_manager
+from segzoo.plugins.manager import get_manager
 
 _render = Figure.savefig
 

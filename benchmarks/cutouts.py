@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 import segzoo
-from segzoo.sheet import save_grid
+from segzoo.report.sheet import save_grid
 
 COLOURS = {"white": (255, 255, 255), "blue": (20, 60, 200)}
 

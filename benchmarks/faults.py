@@ -36,7 +36,7 @@ Prints its counts and writes them into benchmarks/faults.json::
   once, below the output folder.
 - configs: settings files of which something is changed. Each must be refused, or be read.
 - simulation: trainings, predictions, the cache and generated folders on a simulated disk, where
-  every call of segzoo.system fails in turn, is the last one before a kill or a power cut, or is met
+  every call of `system` fails in turn, is the last one before a kill or a power cut, or is met
   by signals. What is gone on with must end with the same bits, no file be half there, none of the
   user's be replaced.
 - soak: very many steps of a tiny network; memory, open files, threads and processes must not grow.

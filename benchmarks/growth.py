@@ -123,7 +123,7 @@ def write_pairs(root: Path, pairs: int) -> None:
 
 def pairs_point(root: str, _cache: str) -> dict[str, Any]:
     """List a folder and make ready to read it; then go through three epochs' orders."""
-    from segzoo.data.batches import Batches
+    from segzoo.data.loading.batches import Batches
     from segzoo.data.opening import DataSource
 
     source = DataSource("folder", root=root)  # what is imported is none of the folder's
@@ -148,8 +148,8 @@ def classes_point(count: str) -> dict[str, Any]:
     """Take the loss and the scores of batches of 8 logits of 256 x 256."""
     import torch
 
-    from segzoo.losses import make_loss
-    from segzoo.metrics import MetricSet
+    from segzoo.losses.weighted import make_loss
+    from segzoo.metrics.selection import MetricSet
 
     classes, sizes = int(count), (8, int(count), 256, 256)
     how: dict[str, Any] = {
@@ -181,8 +181,8 @@ def size_point(side: str, how: str, root: str) -> dict[str, Any]:
     """Segment a square photograph and write its mask."""
     from PIL import Image
 
-    from segzoo.inference import Inference
-    from segzoo.predict_files import predict_files
+    from segzoo.inference.files import predict_files
+    from segzoo.inference.settings import Inference
 
     weights = WEIGHTS if WEIGHTS.is_file() else trained(WEIGHTS.parent, Path(root))
     way = Inference() if how == "whole" else Inference(window="auto", overlap=0.25)
@@ -205,7 +205,7 @@ def size_point(side: str, how: str, root: str) -> dict[str, Any]:
 
 def workers_point(count: str, root: str) -> dict[str, Any]:
     """Read HK-format PNGs from their files."""
-    from segzoo.data.batches import Batches
+    from segzoo.data.loading.batches import Batches
     from segzoo.data.opening import DataSource
 
     source = DataSource("hk", root=root)

@@ -100,7 +100,7 @@ def rembg(weights: Path, photos: list[Path], out: Path) -> None:
 
 
 def segzoo_predict(weights: Path, photos: list[Path], out: Path, save: str) -> None:
-    from segzoo.predict_files import predict_files
+    from segzoo.inference.files import predict_files
 
     predict_files(weights, photos, out, save=save, device="cpu")
 
@@ -119,7 +119,7 @@ def score_loop(weights: Path, root: Path) -> float:
 
 
 def score(weights: Path, root: Path) -> float:
-    from segzoo.evaluation import evaluate_weights
+    from segzoo.inference.evaluation import evaluate_weights
 
     found = evaluate_weights(weights, data="hk", root=str(root), split="test", device="cpu")
     return float(found["scores"]["mean_iou"])

@@ -23,12 +23,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from segzoo.config import Size, parse_size
-from segzoo.data.batches import Batches
 from segzoo.data.finish import finish_sample
+from segzoo.data.loading.batches import Batches
 from segzoo.data.opening import DataSource
 from segzoo.data.sample import DataInfo, Sample
-from segzoo.metrics import MetricSet
+from segzoo.metrics.selection import MetricSet
+from segzoo.size import Size, parse_size
 from segzoo_encoder_lite0.weights import load
 
 SPLITS = {"hk": (("train", "val"), "test"), "camvid": (("train",), "val")}

@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segzoo import get_manager, get_registry, hookspecs
-from segzoo.checks import HOOKS
-from segzoo.cli import COMMANDS
-from segzoo.packages import CORE, FIRST_PARTY, package_of
-from segzoo.registry import Entry
-from segzoo.specs import target_kinds
+from segzoo import get_manager, get_registry
+from segzoo.cli.plugin import COMMANDS
+from segzoo.plugins import hookspecs
+from segzoo.plugins.packages import CORE, FIRST_PARTY, package_of
+from segzoo.plugins.registry import Entry
+from segzoo.plugins.signatures import HOOKS
+from segzoo.plugins.specs import target_kinds
 
 DOCS = Path(__file__).parent
 DATA_COMMANDS = ("data stats", "data check", "data preview")
@@ -118,7 +119,7 @@ def measure(entries: Iterable[Entry]) -> dict[str, tuple[int, int]]:
     """
     import torch
 
-    from segzoo.model import count_parameters, create_model
+    from segzoo.model.network import count_parameters, create_model
 
     measured = {}
     for entry in entries:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 import segzoo
 from segzoo.data.finish import finish_sample
-from segzoo.metrics import Confusion
+from segzoo.metrics.confusion import Confusion
 
 SIZE, BATCH, EPOCHS = (256, 256), 8, 20
 

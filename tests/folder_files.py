@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from segzoo.builtin import FolderOptions
-from segzoo.data.folder import build_folder
+from segzoo.data.folder.dataset import build_folder
+from segzoo.data.plugin import FolderOptions
 
 
 def touch(root, pattern, count=5, mask=False, start=0, **fields):

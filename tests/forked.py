@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SERVER = multiprocessing.get_context("forkserver")
-SEGZOO = ("segzoo.cli", "segzoo.train.fit", "segzoo.evaluation", "segzoo.predict_files")
+SEGZOO = ("segzoo.cli", "segzoo.train.fit", "segzoo.inference.evaluation", "segzoo.inference.files")
 SERVER.set_forkserver_preload([*SEGZOO, "torch.distributed.fsdp", "torch.distributed.tensor"])
 
 

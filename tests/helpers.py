@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from segzoo.cli import main
-from segzoo.model import create_model, model_record
-from segzoo.plugins import Manager
-from segzoo.train.keeping import StateKeeper
+from segzoo.model.description import WeightsInfo
+from segzoo.model.network import create_model, model_record
+from segzoo.model.weights import save_weights
+from segzoo.plugins.manager import Manager
+from segzoo.train.recovery.saving import StateKeeper
+from segzoo.train.recovery.state import read_generations
 from segzoo.train.run import Run
-from segzoo.train.state import read_generations
-from segzoo.weights import save_weights
-from segzoo.weights_info import WeightsInfo
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -9,9 +9,9 @@ import torch
 from doc_blocks import DOCS, section_of
 
 import segzoo
-from segzoo import plugins
-from segzoo.losses import make_loss
-from segzoo.metrics import MetricSet
+from segzoo.losses.weighted import make_loss
+from segzoo.metrics.selection import MetricSet
+from segzoo.plugins import manager as plugins
 
 PROMISE = (DOCS / "api-promise.md").read_text(encoding="utf-8")
 

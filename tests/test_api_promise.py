@@ -9,13 +9,14 @@ import pytest
 from doc_blocks import DOCS, HOOK_PAGES, section_of
 
 import segzoo
-from segzoo import hookspecs, testing
+from segzoo import testing
 from segzoo.data.sample import DataInfo
 from segzoo.data.splits import carve
-from segzoo.entrypoints import GROUP
-from segzoo.specs import KINDS
+from segzoo.model.description import FORMAT_VERSION, WeightsInfo
+from segzoo.plugins import hookspecs
+from segzoo.plugins.entrypoints import GROUP
+from segzoo.plugins.specs import KINDS
 from segzoo.testing import Conformance
-from segzoo.weights_info import FORMAT_VERSION, WeightsInfo
 
 PROMISE = (DOCS / "api-promise.md").read_text(encoding="utf-8")
 REQUIRED = inspect.Parameter.empty

@@ -10,8 +10,8 @@ from PIL import Image
 from tiffs import write_tiff
 
 from segzoo.errors import SegzooError
-from segzoo.inference import Inference
-from segzoo.pixels import Reading, as_pixels
+from segzoo.inference.pixels import Reading, as_pixels
+from segzoo.inference.settings import Inference
 
 GREY = np.add.outer(np.arange(8) * 20, np.arange(12) * 9).astype(np.uint8)  # 0..239
 RGB = np.dstack([GREY, 239 - GREY, GREY // 2])

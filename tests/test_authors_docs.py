@@ -22,8 +22,8 @@ from doc_blocks import (
 )
 
 import segzoo
-from segzoo import hookspecs
-from segzoo.checks import HOOKS
+from segzoo.plugins import hookspecs
+from segzoo.plugins.signatures import HOOKS
 from segzoo.train.run import Run, RunResult
 
 OBSERVERS = [name for name in HOOKS if name not in hookspecs.DISCOVERY_HOOKS]

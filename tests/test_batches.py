@@ -3,8 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from segzoo.data.batches import Batches
 from segzoo.data.finish import finish_sample
+from segzoo.data.loading.batches import Batches
 from segzoo.data.sample import DataInfo, Sample, voc_palette
 from segzoo.errors import SegzooError
 

@@ -12,8 +12,8 @@ from helpers import run_here
 
 from segzoo import DataSource, SegzooError
 from segzoo.cli.cache import size_text
-from segzoo.data import cleaning
-from segzoo.data.batches import Batches
+from segzoo.data.loading import cleaning
+from segzoo.data.loading.batches import Batches
 
 DIGEST = "0123456789abcdef" * 2
 

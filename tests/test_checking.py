@@ -5,11 +5,11 @@ import json
 import pytest
 from helpers import run_here
 
-from segzoo import doctor
 from segzoo.cli.checking import chosen, find_parts
-from segzoo.doctor import OK, TROUBLE, WARNING
+from segzoo.devtools import doctor
+from segzoo.devtools.doctor import OK, TROUBLE, WARNING
+from segzoo.devtools.matrix import matrix
 from segzoo.errors import SegzooError
-from segzoo.matrix import matrix
 from segzoo.testing.run import check_part
 
 BAD_LOSS = """

@@ -9,11 +9,11 @@ from helpers import run_here
 from safetensors.torch import load_file, save_file
 
 import segzoo
-from segzoo.checksum import sum_of
 from segzoo.errors import SegzooError
-from segzoo.foreign import import_weights
-from segzoo.tensors import read_header
-from segzoo.weights import load_model
+from segzoo.model.checksum import sum_of
+from segzoo.model.foreign import import_weights
+from segzoo.model.tensors import read_header
+from segzoo.model.weights import load_model
 
 
 @pytest.fixture(scope="module")

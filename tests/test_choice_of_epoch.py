@@ -7,8 +7,8 @@ import tomllib
 import pytest
 import torch
 
-from segzoo.evaluation import evaluate_weights
-from segzoo.metrics import MetricSet
+from segzoo.inference.evaluation import evaluate_weights
+from segzoo.metrics.selection import MetricSet
 from segzoo.train.fit import fit
 
 TINY = {
@@ -33,7 +33,7 @@ def scripted(monkeypatch):
             return {"loss": 0.5, "mean_iou": next(given)}
 
         monkeypatch.setattr("segzoo.train.loop.score", score)
-        monkeypatch.setattr("segzoo.metrics.MetricSet.standard_error", lambda *_: 0.1)
+        monkeypatch.setattr("segzoo.metrics.selection.MetricSet.standard_error", lambda *_: 0.1)
 
     return script
 

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 from test_folder import LAYOUTS, build, write
 
-from segzoo.data.class_files import find_classes
+from segzoo.data.labels.class_files import find_classes
 from segzoo.errors import SegzooError
 
 NAMES, IDS = ("road", "traffic light", "2 wheeler"), (0, 1, 2)

@@ -9,12 +9,13 @@ import torch
 from helpers import saved_tensors
 from safetensors.torch import load_file
 
-from segzoo.data.batches import Batches
+from segzoo.data.loading.batches import Batches
 from segzoo.data.sample import DataInfo, Sample, voc_palette
 from segzoo.errors import SegzooError
-from segzoo.losses import balance, make_loss
+from segzoo.losses import balance
 from segzoo.losses.balance import class_weights, pixel_counts, with_counted_weights
-from segzoo.terms import parse_terms, write_terms
+from segzoo.losses.weighted import make_loss
+from segzoo.plugins.terms import parse_terms, write_terms
 from segzoo.train.fit import fit
 
 LABELS = torch.tensor([[[0, 0], [0, 1]], [[0, 0], [255, 255]], [[0, 0], [1, 1]]])
@@ -133,7 +134,7 @@ def test_a_plugin_s_loss_gets_numbers_too(install):
         "acme",
         "from dataclasses import dataclass\n"
         "from segzoo import LossSpec, option\n"
-        "from segzoo.builtin_losses import ClassWeightOptions\n"
+        "from segzoo.losses.plugin import ClassWeightOptions\n"
         "@dataclass(frozen=True, kw_only=True)\n"
         "class Mine(ClassWeightOptions):\n"
         "    power: float = option(1.0, 'p')\n"

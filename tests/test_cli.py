@@ -39,7 +39,7 @@ def test_listings_are_spared_what_typer_coerces_with(words):
         f"sys.argv = ['segzoo', *{words!r}]\n"
         "from segzoo.cli import main\n"
         "with contextlib.suppress(SystemExit):\n    main()\n"
-        "print('PYDANTIC', 'pydantic' in sys.modules, 'segzoo.config' in sys.modules)\n"
+        "print('PYDANTIC', 'pydantic' in sys.modules, 'segzoo.train.config' in sys.modules)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "PYDANTIC False False" in result.stdout, result.stdout + result.stderr

@@ -12,10 +12,10 @@ from helpers import run_here
 
 import segzoo
 from segzoo import SegzooError
-from segzoo.comparison import compare_runs, grouped, read_run, read_summary
 from segzoo.metrics.paired import paired_differences
 from segzoo.metrics.pictures import PictureSums
-from segzoo.tensors import load_tensors, read_header, write_tensors
+from segzoo.model.tensors import load_tensors, read_header, write_tensors
+from segzoo.report.comparison import compare_runs, grouped, read_run, read_summary
 from segzoo.train.scored import FILE, Scored, read_picture_sums, save_picture_sums
 
 COUNT, PIXELS = 24, 100
@@ -231,7 +231,7 @@ def test_a_damaged_summary_is_named(tmp_path, text):
 
 
 def test_sums_that_a_metric_cannot_take_are_passed_over(tmp_path, monkeypatch):
-    from segzoo.metrics import MetricSet
+    from segzoo.metrics.selection import MetricSet
 
     runs = [write_run(tmp_path / name, hits(0)) for name in ("one", "two")]
     monkeypatch.setattr(MetricSet, "intervals", lambda self: [][0])

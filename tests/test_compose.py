@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segzoo import compose
-from segzoo.compose import (
+from segzoo.errors import SegzooError
+from segzoo.inference import compose
+from segzoo.inference.compose import (
     cutout,
     foreground_colours,
     levels,
     parse_background,
     replace_background,
 )
-from segzoo.errors import SegzooError
 
 RED, BLUE = (200, 40, 30), (20, 60, 220)
 

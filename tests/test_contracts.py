@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from segzoo import SegzooError, fit
-from segzoo.contracts import check_dataset, check_logits, check_parameters, check_scores
-from segzoo.losses import make_loss
+from segzoo.compute.contracts import check_dataset, check_logits, check_parameters, check_scores
+from segzoo.losses.weighted import make_loss
 
 SOURCE = """
-from segzoo.hookspecs import hookimpl
-from segzoo.specs import LossSpec, MetricSpec, ModelSpec
+from segzoo.plugins.hookspecs import hookimpl
+from segzoo.plugins.specs import LossSpec, MetricSpec, ModelSpec
 
 def segzoo_losses():
     names = {losses!r}
@@ -105,7 +105,7 @@ def acme(install: Any) -> None:
     source = SOURCE.format(losses=list(LOSSES), metrics=list(METRICS), models=list(MODELS))
     install(
         "acme",
-        source.replace("from segzoo.hookspecs import hookimpl\n", ""),
+        source.replace("from segzoo.plugins.hookspecs import hookimpl\n", ""),
         files={"parts.py": parts()},
     )
 

@@ -12,12 +12,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import segzoo
-from segzoo.config import RunConfig, make_config
-from segzoo.data.batches import Batches
-from segzoo.data.crops import PICTURES_MIXED, Crops, Recent
+from segzoo.data.loading.batches import Batches
+from segzoo.data.loading.crops import PICTURES_MIXED, Crops, Recent
 from segzoo.data.sample import DataInfo, Sample
 from segzoo.errors import SegzooError, StoppedError
-from segzoo.evaluation import evaluate_weights
+from segzoo.inference.evaluation import evaluate_weights
+from segzoo.train.config import RunConfig, make_config
 from segzoo.train.windowed import Windowed
 
 INFO = DataInfo(

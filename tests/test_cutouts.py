@@ -10,11 +10,11 @@ from PIL import Image
 
 import segzoo
 from segzoo.errors import SegzooError
-from segzoo.evaluation import evaluate_weights
-from segzoo.inference import Inference
-from segzoo.predict import Prediction, refined
-from segzoo.predict_files import predict_files
-from segzoo.views import WholeView
+from segzoo.inference.evaluation import evaluate_weights
+from segzoo.inference.files import predict_files
+from segzoo.inference.segmenter import Prediction, refined
+from segzoo.inference.settings import Inference
+from segzoo.inference.views import WholeView
 
 SIDE = 96
 

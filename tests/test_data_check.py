@@ -9,14 +9,14 @@ import torch
 from helpers import run_here
 from PIL import Image, ImageEnhance
 
-from segzoo.config import RunConfig
-from segzoo.data.alike import fingerprint
-from segzoo.data.checking import check
+from segzoo.data.checks.alike import fingerprint
+from segzoo.data.checks.checking import check
+from segzoo.data.checks.survey import survey
 from segzoo.data.opening import DataSource
 from segzoo.data.sample import Sample
 from segzoo.data.standin import shapes
-from segzoo.data.survey import survey
 from segzoo.errors import MissingSplitError, SegzooError
+from segzoo.train.config import RunConfig
 from segzoo.train.fit import open_splits
 
 

@@ -14,12 +14,12 @@ from helpers import run_here
 from PIL import Image
 
 from segzoo.cli.data import _print_findings
-from segzoo.config import RunConfig
-from segzoo.data.checking import Finding, check
+from segzoo.data.checks.checking import Finding, check
+from segzoo.data.checks.survey import survey
 from segzoo.data.opening import DataSource
 from segzoo.data.standin import shapes
-from segzoo.data.survey import survey
-from segzoo.progress import Waiting, _Log, waiting
+from segzoo.host.progress import Waiting, _Log, waiting
+from segzoo.train.config import RunConfig
 from segzoo.train.fit import open_splits
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from segzoo import get_registry
-from segzoo.config import RunConfig, make_config, recipe_names, with_typed_options
 from segzoo.errors import SegzooError
-from segzoo.losses import make_loss
+from segzoo.losses.weighted import make_loss
+from segzoo.train.config import RunConfig, make_config, recipe_names, with_typed_options
 from segzoo.train.fit import fit
 
 

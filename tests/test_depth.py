@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from tiffs import write_tiff
 
-from segzoo.builtin import FolderOptions
-from segzoo.data.folder import build_folder
+from segzoo.data.folder.dataset import build_folder
 from segzoo.data.images import read_image, read_matte
-from segzoo.data.value_range import parse_range, usual_range
+from segzoo.data.pictures.value_range import parse_range, usual_range
+from segzoo.data.plugin import FolderOptions
 from segzoo.errors import SegzooError
 
 GREY = np.add.outer(np.arange(8) * 20, np.arange(12) * 9).astype(np.uint8)  # 0..239
@@ -194,8 +194,8 @@ def test_a_set_of_8_bits_is_not_opened(tmp_path, monkeypatch):
     def fail(*_args, **_how):
         raise AssertionError("opened")
 
-    monkeypatch.setattr("segzoo.data.conventions.opened", fail)
-    monkeypatch.setattr("segzoo.data.headers.opened", fail)
+    monkeypatch.setattr("segzoo.data.pictures.conventions.opened", fail)
+    monkeypatch.setattr("segzoo.data.pictures.headers.opened", fail)
     assert built(tmp_path).resolved_options == {}
 
 
@@ -252,8 +252,9 @@ def test_floats_around_0_are_those_of_minus_1_to_1(tmp_path, values):
 
 
 def test_pictures_beyond_those_looked_at_have_the_same_range(tmp_path, monkeypatch):
-    for name in ("conventions.MOST_HEADERS", "folder.MOST_HEADERS", "conventions.MOST_READ"):
-        monkeypatch.setattr(f"segzoo.data.{name}", 4)
+    monkeypatch.setattr("segzoo.data.pictures.conventions.MOST_HEADERS", 4)
+    monkeypatch.setattr("segzoo.data.folder.dataset.MOST_HEADERS", 4)
+    monkeypatch.setattr("segzoo.data.pictures.conventions.MOST_READ", 4)
     root = deep_set(tmp_path, np.uint16, count=20)
     dataset = built(root)
     for index in range(len(dataset)):

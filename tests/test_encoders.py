@@ -7,9 +7,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from segzoo.encoders import logit_gain, make_encoder
 from segzoo.errors import SegzooError
-from segzoo.model import create_model, normalization
+from segzoo.model.encoders import logit_gain, make_encoder
+from segzoo.model.network import create_model
+from segzoo.model.pixels import normalization
 
 SMALL = "mobilenetv3_small_050"
 

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from segzoo import ending as module
-from segzoo.ending import Ending, waited_in
+from segzoo.host import ending as module
+from segzoo.host.ending import Ending, waited_in
 from segzoo.store import write_bytes
-from segzoo.train.stopping import listening
+from segzoo.train.recovery.stopping import listening
 
 LONG = 300
 libc = ctypes.CDLL(None)

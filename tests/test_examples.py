@@ -8,8 +8,8 @@ import pytest
 from doc_blocks import DOCS, blocks_of, files_of, install_page, run_tests
 
 import segzoo
-from segzoo.options import option_infos
-from segzoo.scaffold import write_package
+from segzoo.devtools.scaffold import write_package
+from segzoo.plugins.options import option_infos
 from segzoo.testing import ConformanceError, ModelConformance
 
 ROOT = Path(__file__).parents[1]

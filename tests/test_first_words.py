@@ -10,12 +10,12 @@ from helpers import run_here, untrained_run
 from PIL import Image
 
 import segzoo
-from segzoo import progress
 from segzoo.data.standin import shapes
 from segzoo.errors import MANY, SegzooError, choices
-from segzoo.predict_inputs import collect
+from segzoo.host import progress
+from segzoo.inference.inputs import collect
 from segzoo.train.folders import refuse_finished
-from segzoo.train.state import read_generations
+from segzoo.train.recovery.state import read_generations
 
 
 def test_of_many_names_the_closest_alone_is_named_and_of_few_all():
@@ -170,8 +170,8 @@ def test_a_log_is_told_of_long_work_that_is_counted_and_of_nothing_else(monkeypa
 
 
 def test_evaluating_counts_its_pictures(hk_root, tmp_path):
-    from segzoo.evaluation import evaluate_weights
-    from segzoo.inference import Inference
+    from segzoo.inference.evaluation import evaluate_weights
+    from segzoo.inference.settings import Inference
 
     class Counting(progress.Waiting):
         def __init__(self) -> None:

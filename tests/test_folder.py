@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from segzoo.builtin import FolderOptions
-from segzoo.data.folder import build_folder
+from segzoo.data.folder.dataset import build_folder
+from segzoo.data.plugin import FolderOptions
 from segzoo.data.standin import shapes
 from segzoo.errors import MissingSplitError, SegzooError
 

@@ -12,11 +12,11 @@ import torch
 from helpers import run_here
 
 import segzoo
-from segzoo.building import BoundedMemory
 from segzoo.errors import SegzooError
-from segzoo.foreign import import_weights, read_tensors
-from segzoo.pickled import load_pickled
-from segzoo.weights import load_model
+from segzoo.model.building import BoundedMemory
+from segzoo.model.foreign import import_weights, read_tensors
+from segzoo.model.pickled import load_pickled
+from segzoo.model.weights import load_model
 
 HOW = {"model": "linknet", "options": {"width": 4}, "classes": ["background", "person"]}
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from segzoo.data.formats import FORMATS, SUFFIXES, UNREAD_SUFFIXES, kind_of, unread_format
 from segzoo.data.images import is_picture, read_image, read_mask, read_matte
+from segzoo.data.pictures.formats import FORMATS, SUFFIXES, UNREAD_SUFFIXES, kind_of, unread_format
 from segzoo.errors import SegzooError
 
 FLAT = Image.new("RGB", (12, 8), (200, 90, 30))
@@ -86,7 +86,7 @@ def test_content_that_is_not_read_is_named(tmp_path, content, what):
 
 
 def test_heic_without_its_library_names_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("segzoo.data.decoding.heif_library", lambda: None)
+    monkeypatch.setattr("segzoo.data.pictures.decoding.heif_library", lambda: None)
     path = tmp_path / "a.heic"
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 64)
     monkeypatch.setitem(UNREAD_SUFFIXES, ".heic", "HEIC photograph")

@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from segzoo import fit
-from segzoo.train import grouped
-from segzoo.train.grouped import better_in_fp32, keep_grouped_fp32
+from segzoo.compute import grouped
+from segzoo.compute.grouped import better_in_fp32, keep_grouped_fp32
 
 CPU = torch.device("cpu")
 

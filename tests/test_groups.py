@@ -8,12 +8,12 @@ from helpers import run_here
 from PIL import Image
 
 from segzoo import fit
-from segzoo.builtin import FolderOptions
-from segzoo.data.checking import check
-from segzoo.data.folder import build_folder
+from segzoo.data.checks.checking import check
+from segzoo.data.checks.survey import survey
+from segzoo.data.folder.dataset import build_folder
 from segzoo.data.opening import DataSource
+from segzoo.data.plugin import FolderOptions
 from segzoo.data.splits import carve, explaining_pattern, find_groups
-from segzoo.data.survey import survey
 from segzoo.errors import SegzooError
 
 FILMS = [f"film{film}_{frame:03d}" for film in range(10) for frame in range(13)]

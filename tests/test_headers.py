@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 import segzoo
 from segzoo.errors import SegzooError
-from segzoo.tensors import parse_json, read_header
-from segzoo.weights import load_model, read_info
+from segzoo.model.tensors import parse_json, read_header
+from segzoo.model.weights import load_model, read_info
 
 
 def write(path, header, data=b""):
@@ -132,7 +132,7 @@ def test_networks_that_need_values_are_not_built_larger_than_their_file(
 ):
     path = changed_info(weights, tmp_path / "x.safetensors", options={"width": 10**5})
     if not outlined:
-        monkeypatch.setattr("segzoo.weights.outlined", lambda *_: None)
+        monkeypatch.setattr("segzoo.model.weights.outlined", lambda *_: None)
     with pytest.raises(SegzooError, match=rf"{path}.*the file's are far smaller" if not outlined
                        else f"{path} does not hold the weights"):  # fmt: skip
         load_model(path)

@@ -7,9 +7,9 @@ from palette_files import grey, read, truth, write
 from PIL import Image
 from test_folder import build
 
-from segzoo.builtin import FolderOptions
+from segzoo.data.plugin import FolderOptions
 from segzoo.errors import SegzooError
-from segzoo.options import make_options
+from segzoo.plugins.options import make_options
 
 
 @pytest.mark.parametrize("value", [-1, -100, 65535, 99])

@@ -216,7 +216,8 @@ def test_a_claim_of_too_many_pixels_takes_no_memory(tmp_path, suffix, monkeypatc
 
 def test_what_reads_no_picture_does_not_wait_for_torchvision():
     code = (
-        "import sys, segzoo.weights, segzoo.data.folder, segzoo.train.layers, segzoo.predict\n"
+        "import sys, segzoo.model.weights, segzoo.data.folder.dataset, segzoo.train.layers\n"
+        "import segzoo.inference.segmenter\n"
         "print([name for name in ('torchvision', 'torch._dynamo') if name in sys.modules])\n"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from segzoo.data import finding
 from segzoo.data import index as indexing
-from segzoo.data.finding import Where, find_layout
+from segzoo.data.folder import finding
+from segzoo.data.folder.finding import Where, find_layout
 from segzoo.data.index import Index
 from segzoo.data.names import Names
 

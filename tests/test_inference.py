@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from segzoo.averaging import Averager
 from segzoo.errors import SegzooError
-from segzoo.inference import Inference, saved_kinds
-from segzoo.windows import blend, shares, starts
+from segzoo.inference.averaging import Averager
+from segzoo.inference.settings import Inference, saved_kinds
+from segzoo.inference.windows import blend, shares, starts
 
 TRAINED = (32, 48)
 

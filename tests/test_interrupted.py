@@ -13,8 +13,10 @@ from safetensors.torch import load_file
 
 from segzoo import SegzooError, fit
 from segzoo.errors import Overdue, StoppedError
-from segzoo.train import keeping, loop, step, stopping
-from segzoo.train.state import _newest
+from segzoo.train import loop, step
+from segzoo.train.recovery import saving as keeping
+from segzoo.train.recovery import stopping
+from segzoo.train.recovery.state import _newest
 
 TINY = {
     "model": "linknet", "data": "hk", "size": 32, "epochs": 2, "batch_size": 2, "workers": 0,

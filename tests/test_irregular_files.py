@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from helpers import run_here, untrained_run
 
-from segzoo.config import make_config
-from segzoo.data.class_files import find_classes
+from segzoo.data.labels.class_files import find_classes
 from segzoo.errors import SegzooError
-from segzoo.regular import exists, irregular, is_file, is_folder, read_text
+from segzoo.host.regular import exists, irregular, is_file, is_folder, read_text
+from segzoo.model.tensors import load_tensors, read_header
 from segzoo.store import atomic, locked
-from segzoo.tensors import load_tensors, read_header
+from segzoo.train.config import make_config
 from segzoo.train.folders import go_on, resumed_config
-from segzoo.train.state import has_state, read_generations, state_folder
+from segzoo.train.recovery.state import has_state, read_generations, state_folder
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes by name are POSIX's")
 

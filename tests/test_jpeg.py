@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segzoo.data import jpeg
 from segzoo.data.images import read_image
+from segzoo.data.pictures import jpeg
 from segzoo.errors import SegzooError
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 48, 3), dtype=np.uint8))

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import segzoo
 from segzoo import SegzooError, fit
-from segzoo.tensors import MOST_DIMENSIONS, SIZES, TYPES, read_header, tensors_fault
+from segzoo.model.tensors import MOST_DIMENSIONS, SIZES, TYPES, read_header, tensors_fault
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 import segzoo
-from segzoo import memory
+from segzoo.compute.device import InPieces
 from segzoo.errors import SegzooError
-from segzoo.memory import check_memory, free_memory
-from segzoo.predict import Segmenter
-from segzoo.train.device import InPieces
-from segzoo.weights_info import WeightsInfo
+from segzoo.host import memory
+from segzoo.host.memory import check_memory, free_memory
+from segzoo.inference.segmenter import Segmenter
+from segzoo.model.description import WeightsInfo
 
 
 def segmenter(size, classes=("a", "b")):

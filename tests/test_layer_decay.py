@@ -9,8 +9,8 @@ from helpers import saved_tensors
 from safetensors.torch import save_file
 from torch import nn
 
-from segzoo.config import RunConfig
-from segzoo.model import create_model
+from segzoo.model.network import create_model
+from segzoo.train.config import RunConfig
 from segzoo.train.fit import fit
 from segzoo.train.layers import layer_factors, numbered_layers
 from segzoo.train.optim import hold_pretrained, make_optimizer, make_schedule

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from segzoo.errors import SegzooError
-from segzoo.losses import make_loss
+from segzoo.losses.weighted import make_loss
 
 ODDS = torch.tensor([[[[0.0, 0.0]], [[math.log(3), -math.log(4)]]]])  # p = 0.75 and 0.2
 

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from segzoo.errors import SegzooError
-from segzoo.losses import make_loss
+from segzoo.losses.weighted import make_loss
 
 CLASSES = ("a", "b", "c")
 

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from segzoo import SegzooError, fit
-from segzoo.builtin import FolderOptions
-from segzoo.data.folder import build_folder
-from segzoo.evaluation import evaluate_weights
+from segzoo.data.folder.dataset import build_folder
+from segzoo.data.plugin import FolderOptions
+from segzoo.inference.evaluation import evaluate_weights
 
 HOW = {
     "model": "linknet", "model_options": {"width": 4}, "data": "folder", "size": 32, "epochs": 1,

@@ -9,7 +9,7 @@ import pytest
 
 FAULTS = """
 import resource, torch
-from segzoo.train.memory import keep_freed_memory
+from segzoo.compute.freed_memory import keep_freed_memory
 
 kept = keep_freed_memory() if {asked} else False
 for step in range(12):

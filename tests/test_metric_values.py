@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from segzoo import SegzooError
-from segzoo.builtin import BoundaryOptions, MattingOptions
-from segzoo.metrics import MetricSet
 from segzoo.metrics.boundary import Boundary, band, build_boundary, dilate, outline
 from segzoo.metrics.confusion import Overlap, build_overlap
 from segzoo.metrics.matte import build_matting
+from segzoo.metrics.plugin import BoundaryOptions, MattingOptions
+from segzoo.metrics.selection import MetricSet
 
 CLASSES = ("a", "b", "c", "d")
 

@@ -2,7 +2,10 @@ import pytest
 import torch
 
 from segzoo import SegzooError
-from segzoo.metrics import Confusion, MatteErrors, MetricSet, confusion_matrix
+from segzoo.metrics import confusion_matrix
+from segzoo.metrics.confusion import Confusion
+from segzoo.metrics.matte import MatteErrors
+from segzoo.metrics.selection import MetricSet
 
 
 def logits_of(labels, count):

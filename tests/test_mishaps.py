@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.data._utils import signal_handling
 
-from segzoo import SegzooError, fit, store, tensors
+from segzoo import SegzooError, fit, store
+from segzoo.model import tensors
 
 TINY = {
     "model": "linknet", "data": "hk", "size": 32, "epochs": 3, "batch_size": 2, "workers": 0,
@@ -251,7 +252,7 @@ def test_sigterm_in_the_middle_of_writing_is_heard_afterwards(hk_root, tmp_path,
         real(path, values, metadata)
 
     with monkeypatch.context() as patch:
-        patch.setattr("segzoo.train.state.write_tensors", write_tensors)
+        patch.setattr("segzoo.train.recovery.state.write_tensors", write_tensors)
         with pytest.raises(SegzooError, match="stopped by SIGTERM .*; the state is saved"):
             train(hk_root, tmp_path / "b")
     fit(resume=tmp_path / "b", progress=False)

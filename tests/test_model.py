@@ -3,8 +3,9 @@ import torch
 from torch import nn
 
 from segzoo.errors import SegzooError
-from segzoo.model import Preprocess, create_model, model_record, normalization
-from segzoo.options import options_dict
+from segzoo.model.network import create_model, model_record
+from segzoo.model.pixels import Preprocess, normalization
+from segzoo.plugins.options import options_dict
 
 SPEC = """
 from segzoo import ModelSpec

@@ -9,9 +9,11 @@ import pytest
 from helpers import run_here
 
 import segzoo
-from segzoo import SegzooError, doctor, packages
-from segzoo.doctor import OK, TROUBLE, WARNING
-from segzoo.plugins import Manager, get_registry
+from segzoo import SegzooError
+from segzoo.devtools import doctor
+from segzoo.devtools.doctor import OK, TROUBLE, WARNING
+from segzoo.plugins import packages
+from segzoo.plugins.manager import Manager, get_registry
 
 POINTS = "[segzoo.v1]\ncore = segzoo.builtin\n"
 Installed = Callable[..., Path]

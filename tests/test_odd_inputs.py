@@ -9,10 +9,10 @@ import pytest
 from helpers import run_here, untrained_run
 from PIL import Image
 
-from segzoo import doctor
 from segzoo.cli.console import print_json
-from segzoo.config import make_config
+from segzoo.devtools import doctor
 from segzoo.errors import SegzooError
+from segzoo.train.config import make_config
 
 NOT_UTF8 = os.fsdecode(b"n\xff")
 LONG = "x" * 5000

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from helpers import run_here
 
-from segzoo.config import RunConfig, make_config
+from segzoo.compute.ranks import asked_for
 from segzoo.data.roots import LIMIT_GB, LIMIT_VARIABLE, most_gigabytes
 from segzoo.errors import SegzooError
-from segzoo.inference import Inference
-from segzoo.options import LARGEST, make_options, option_infos
-from segzoo.plugins import get_manager, get_registry
-from segzoo.ranks import asked_for
-from segzoo.specs import KINDS
+from segzoo.inference.settings import Inference
+from segzoo.plugins.manager import get_manager, get_registry
+from segzoo.plugins.options import LARGEST, make_options, option_infos
+from segzoo.plugins.specs import KINDS
+from segzoo.train.config import RunConfig, make_config
 
 ODD: list[Any] = [
     *("nan", "inf", "-inf", "1e400", "1e308", "9" * 400, "9" * 5000, "²", "0x10", "", "one"),

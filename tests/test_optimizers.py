@@ -7,10 +7,10 @@ import torch
 from timm.optim import list_optimizers  # pyright: ignore[reportPrivateImportUsage]
 from torch import nn
 
-from segzoo.config import RunConfig
 from segzoo.errors import SegzooError
-from segzoo.train import trial
-from segzoo.train.optimizer_state import load, packed
+from segzoo.train.config import RunConfig
+from segzoo.train.recovery import trial
+from segzoo.train.recovery.optimizer_state import load, packed
 
 CPU = torch.device("cpu")
 COMPILES = {"kron", "kronc", "kronw"}

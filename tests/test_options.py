@@ -4,7 +4,7 @@ from typing import Literal
 import pytest
 
 from segzoo.errors import SegzooError
-from segzoo.options import make_options, option, option_infos, options_fault
+from segzoo.plugins.options import make_options, option, option_infos, options_fault
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segzoo.builtin import FolderOptions
-from segzoo.data.checking import check
-from segzoo.data.folder import build_folder
-from segzoo.data.headers import read_header
+from segzoo.data.checks.checking import check
+from segzoo.data.folder.dataset import build_folder
 from segzoo.data.images import read_image, read_mask
 from segzoo.data.opening import DataSource
+from segzoo.data.pictures.headers import read_header
+from segzoo.data.plugin import FolderOptions
 from segzoo.errors import SegzooError
 
 STORED = np.add.outer(np.arange(8) * 16, np.arange(12) * 9).astype(np.uint8)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from segzoo.streams import Unbroken, open_standard_streams
+from segzoo.host.streams import Unbroken, open_standard_streams
 
 SEGZOO = f"{sys.executable} -m segzoo"
 

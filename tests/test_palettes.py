@@ -8,12 +8,12 @@ from palette_files import COLOURS, LIST, grey, palette_mask, read, truth, write
 from PIL import Image
 from test_folder import build
 
-from segzoo.builtin import FolderOptions
 from segzoo.data.images import read_stored_mask
-from segzoo.data.labels import find_labels
-from segzoo.data.merging import merge_classes, merge_objects
+from segzoo.data.labels.merging import merge_classes, merge_objects
+from segzoo.data.labels.palettes import colours_of_classes
+from segzoo.data.labels.reading import find_labels
 from segzoo.data.opening import DataSource
-from segzoo.data.palettes import colours_of_classes
+from segzoo.data.plugin import FolderOptions
 from segzoo.data.sample import PALETTE_OF_TWO, voc_palette
 from segzoo.errors import SegzooError
 

@@ -15,9 +15,10 @@ from helpers import run_here, saved_tensors
 from safetensors.torch import load_file
 
 from segzoo import SegzooError, fit
+from segzoo.compute.randomness import RandomStates
 from segzoo.errors import PluginCodeError
-from segzoo.randomness import RandomStates
-from segzoo.train import keeping, undo
+from segzoo.train.recovery import saving as keeping
+from segzoo.train.recovery import undo
 
 
 class PanicException(BaseException):

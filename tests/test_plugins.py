@@ -9,7 +9,7 @@ import pytest
 from helpers import load_only, run_here
 
 from segzoo.errors import SegzooError
-from segzoo.plugins import get_manager, get_registry, signature_fault
+from segzoo.plugins.manager import get_manager, get_registry, signature_fault
 
 GOOD = """
 from segzoo import ModelSpec
@@ -117,7 +117,7 @@ BROKEN = {
     "validate-twice": (
         "from segzoo import ModelSpec\n"
         "def segzoo_models():\n"
-        "    return [ModelSpec(name='a', summary='b', build='segzoo.model:x')] * 2\n",
+        "    return [ModelSpec(name='a', summary='b', build='segzoo.model.network:x')] * 2\n",
         "declared twice",
     ),
 }

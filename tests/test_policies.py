@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 import segzoo
 from segzoo import SegzooError, fit
-from segzoo.evaluation import evaluate_weights
-from segzoo.inference import Inference
-from segzoo.model import SegmentationModel
-from segzoo.predict_files import predict_files
+from segzoo.inference.evaluation import evaluate_weights
+from segzoo.inference.files import predict_files
+from segzoo.inference.settings import Inference
+from segzoo.model.network import SegmentationModel
 from segzoo.train import step
 
 TINY = {

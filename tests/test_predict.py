@@ -13,13 +13,13 @@ import segzoo
 from segzoo.cli import make_app
 from segzoo.data.standin import figure
 from segzoo.errors import SegzooError
-from segzoo.evaluation import evaluate_weights
-from segzoo.inference import Inference
+from segzoo.inference.evaluation import evaluate_weights
+from segzoo.inference.files import predict_files
+from segzoo.inference.prediction import Prediction
+from segzoo.inference.record import FOLDER
+from segzoo.inference.settings import Inference
+from segzoo.inference.views import WholeView
 from segzoo.metrics.pictures import PictureScores
-from segzoo.predict_files import predict_files
-from segzoo.predict_record import FOLDER
-from segzoo.prediction import Prediction
-from segzoo.views import WholeView
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def test_an_overlay_is_the_same_in_parts(segmenter, monkeypatch):
     image, _ = figure(1000, height=150, width=111)
     prediction = segmenter.predict(image)
     whole = np.array(prediction.overlay(image))
-    monkeypatch.setattr("segzoo.prediction.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("segzoo.inference.prediction.ROWS_AT_ONCE", 7)
     assert np.array_equal(np.array(prediction.overlay(image)), whole)
 
 

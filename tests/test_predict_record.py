@@ -11,11 +11,11 @@ from PIL import Image
 
 import segzoo
 from segzoo.errors import SegzooError
-from segzoo.inference import Inference
-from segzoo.predict_files import predict_files
-from segzoo.predict_inputs import collect
-from segzoo.predict_outputs import check_targets, jobs_for, new_folder
-from segzoo.predict_record import FOLDER, Command, Record
+from segzoo.inference.files import predict_files
+from segzoo.inference.inputs import collect
+from segzoo.inference.outputs import check_targets, jobs_for, new_folder
+from segzoo.inference.record import FOLDER, Command, Record
+from segzoo.inference.settings import Inference
 
 KINDS = ("mask", "overlay")
 
@@ -70,7 +70,7 @@ def test_another_kind_of_an_earlier_run_is_no_picture_either(weights, photos):
 def test_a_file_that_it_did_not_write_is_not_replaced(weights, photos, tmp_path, name, monkeypatch):
     truth = picture(tmp_path / "out" / name, 255).read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr("segzoo.predict_files.load", None)  # Nothing is loaded before.
+        patched.setattr("segzoo.inference.files.load", None)  # Nothing is loaded before.
         with pytest.raises(SegzooError, match=rf"1 file in .* replaced \(not written .*{name}"):
             segmented(weights, photos, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [name]

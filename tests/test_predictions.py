@@ -18,9 +18,9 @@ import segzoo
 from segzoo.data.sample import PALETTE_OF_TWO
 from segzoo.data.standin import figure
 from segzoo.errors import SegzooError
-from segzoo.prediction import Prediction
-from segzoo.sheet import coloured
-from segzoo.views import WholeView
+from segzoo.inference.prediction import Prediction
+from segzoo.inference.views import WholeView
+from segzoo.report.sheet import coloured
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from segzoo import SegzooError, fit
-from segzoo.data.batches import Batches
-from segzoo.data.checking import check
+from segzoo.data.checks.checking import check
+from segzoo.data.loading.batches import Batches
+from segzoo.data.loading.preflight import look
 from segzoo.data.opening import DataSource
-from segzoo.data.preflight import look
 from segzoo.data.sample import DataInfo, Sample
 
 HOW = {

@@ -11,11 +11,11 @@ from timm.layers import DropPath  # pyright: ignore[reportPrivateImportUsage]
 from torch import nn
 from torchvision.ops import StochasticDepth
 
-from segzoo.config import RunConfig
+from segzoo.train.config import RunConfig
 from segzoo.train.fit import fit, prepare
-from segzoo.train.keeping import StateKeeper
 from segzoo.train.layers import drop_blocks
 from segzoo.train.loop import train_epoch
+from segzoo.train.recovery.saving import StateKeeper
 
 NAME = "mobilenetv3_small_050"
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segzoo import preview
 from segzoo.data.opening import DataSource
 from segzoo.errors import SegzooError
-from segzoo.model import normalization
-from segzoo.preview import TIMES, draw_preview
+from segzoo.model.pixels import normalization
+from segzoo.report import preview
+from segzoo.report.preview import TIMES, draw_preview
 
 
 def source(root, name="folder", **options):

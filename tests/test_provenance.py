@@ -8,11 +8,11 @@ from helpers import run_here
 
 from segzoo.cli.inspecting import print_description
 from segzoo.cli.training import parse_pairs
-from segzoo.config import RunConfig, config_toml, make_config, with_typed_options
-from segzoo.model import create_model
-from segzoo.provenance import NOT_KEPT, training_command, training_record, without_folder
-from segzoo.weights import read_info, save_weights
-from segzoo.weights_info import WeightsInfo, description_fault
+from segzoo.model.description import WeightsInfo, description_fault
+from segzoo.model.network import create_model
+from segzoo.model.weights import read_info, save_weights
+from segzoo.train.config import RunConfig, config_toml, make_config, with_typed_options
+from segzoo.train.provenance import NOT_KEPT, training_command, training_record, without_folder
 
 HERE = {
     "root": "/home/lovelace/data", "out": "/home/lovelace/runs/x", "device": "cuda:1", "workers": 3,

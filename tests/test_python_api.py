@@ -15,13 +15,15 @@ import torch
 from helpers import run_here, untrained_run
 
 import segzoo
-from segzoo.config import RunConfig, Size
 from segzoo.data.standin import figure
 from segzoo.errors import SegzooError
-from segzoo.inference import REFINE_SETTINGS, Inference
-from segzoo.options import option_infos
-from segzoo.settings import FitSettings, InferenceSettings
-from segzoo.weights import read_info
+from segzoo.inference.keywords import InferenceSettings
+from segzoo.inference.settings import REFINE_SETTINGS, Inference
+from segzoo.model.weights import read_info
+from segzoo.plugins.options import option_infos
+from segzoo.size import Size
+from segzoo.train.config import RunConfig
+from segzoo.train.keywords import FitSettings
 
 TINY = {"width": 4, "depth": 2}
 PATH = str | Path | None

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import segzoo
 from segzoo.cli import make_app
 from segzoo.cli.zoo import _warnings
-from segzoo.metrics import MetricSet
+from segzoo.metrics.selection import MetricSet
 
 Act = Callable[[], object]
 

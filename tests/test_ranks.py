@@ -12,9 +12,9 @@ import forked
 import pytest
 from safetensors.torch import load_file
 
-from segzoo.data.batches import Batches
+from segzoo.compute.ranks import Ranks
+from segzoo.data.loading.batches import Batches
 from segzoo.data.opening import DataSource
-from segzoo.ranks import Ranks
 
 ALONE, TWO = 1, 2
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

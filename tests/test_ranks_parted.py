@@ -13,10 +13,12 @@ import torch
 from breaking import PARTS, PLUGIN, SETTINGS
 from test_plugin_code import assert_same_end, end, raising
 
-from segzoo import SegzooError, ending, fit, rendezvous
-from segzoo.ranks import told
-from segzoo.rendezvous import START_VARIABLE, joined
-from segzoo.train.state import read_generations
+from segzoo import SegzooError, fit
+from segzoo.compute import rendezvous
+from segzoo.compute.ranks import told
+from segzoo.compute.rendezvous import START_VARIABLE, joined
+from segzoo.host import ending
+from segzoo.train.recovery.state import read_generations
 from segzoo.train.step import change_weights
 
 HOW = {**SETTINGS, "metrics": ""}

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from segzoo import SegzooError, waiting
-from segzoo.data.batches import Batches
-from segzoo.data.readers import not_sent, prepare_reader, with_room
+from segzoo import SegzooError
+from segzoo.data.loading.batches import Batches
+from segzoo.data.loading.readers import not_sent, prepare_reader, with_room
 from segzoo.data.sample import DataInfo, Sample, voc_palette
+from segzoo.host import waiting
 
 FOR_EVER = 300
 INFO = DataInfo(

@@ -6,8 +6,8 @@ import pytest
 from helpers import SHARED_DATA
 
 import segzoo
-from segzoo.builtin import FolderOptions
-from segzoo.data.folder import build_folder
+from segzoo.data.folder.dataset import build_folder
+from segzoo.data.plugin import FolderOptions
 from segzoo_hk.dataset import build_hk
 from segzoo_hk.plugin import HKOptions
 

@@ -9,10 +9,10 @@ from helpers import SHARED_DATA
 from PIL import Image
 from torch.nn import functional
 
-from segzoo import refine as module
 from segzoo.errors import SegzooError
-from segzoo.inference import REFINEMENTS
-from segzoo.refine import box_mean, guided_coefficients, matched, refine
+from segzoo.inference import refine as module
+from segzoo.inference.refine import box_mean, guided_coefficients, matched, refine
+from segzoo.inference.settings import REFINEMENTS
 
 EDGE = 43
 WAYS = [how for how in REFINEMENTS if how != "none"]
@@ -36,7 +36,7 @@ def blurred(alpha, size=24):
 def test_torch_keeps_its_number_of_threads():
     code = (
         "import torch\n"
-        "from segzoo.refine import load_pymatting\n"
+        "from segzoo.inference.refine import load_pymatting\n"
         "torch.set_num_threads(3)\n"
         "image, alpha = torch.zeros(9, 9, 3).numpy(), torch.ones(9, 9).numpy()\n"
         "load_pymatting().estimate_foreground_ml(image, alpha)\n"

@@ -13,11 +13,13 @@ from typer.testing import CliRunner
 import segzoo
 from segzoo import SegzooError
 from segzoo.cli import make_app
-from segzoo.evaluation import evaluate_weights
-from segzoo.inference import Inference
-from segzoo.metrics import Confusion, MetricSet, resampling
+from segzoo.inference.evaluation import evaluate_weights
+from segzoo.inference.settings import Inference
+from segzoo.metrics import resampling
+from segzoo.metrics.confusion import Confusion
 from segzoo.metrics.pictures import PictureScores, check_ending
 from segzoo.metrics.resampling import FEWEST, intervals, resampled_sums
+from segzoo.metrics.selection import MetricSet
 
 HOW = {"classes": ("a", "b", "c"), "ignore_index": 255, "target": "labels"}
 

@@ -14,11 +14,12 @@ from helpers import stop_after
 from safetensors.torch import load_file
 
 from segzoo.errors import SegzooError, StoppedError
+from segzoo.model.tensors import read_header
 from segzoo.store import locked
-from segzoo.tensors import read_header
-from segzoo.train import keeping, state
 from segzoo.train.fit import fit
 from segzoo.train.folders import drop_needless_state
+from segzoo.train.recovery import saving as keeping
+from segzoo.train.recovery import state
 
 TINY = {
     "model": "linknet", "data": "hk", "size": 32, "epochs": 3, "batch_size": 2,

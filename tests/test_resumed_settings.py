@@ -12,8 +12,9 @@ from helpers import saved_tensors, stop_after
 from safetensors.torch import load_file
 
 from segzoo import SegzooError, fit
-from segzoo.config import RunConfig, config_toml, make_config, read_config
 from segzoo.errors import StoppedError
+from segzoo.store import read_config
+from segzoo.train.config import RunConfig, config_toml, make_config
 from segzoo.train.folders import HARMLESS, resumed_config
 
 WEIGHTS = {

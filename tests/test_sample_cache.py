@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from segzoo.data import cache as caching
-from segzoo.data.batches import Batches
-from segzoo.data.cache import caches
+from segzoo.data.loading import cache as caching
+from segzoo.data.loading.batches import Batches
+from segzoo.data.loading.cache import caches
 from segzoo.data.sample import DataInfo, Sample, voc_palette
 
 COUNT = 6
@@ -262,7 +262,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from test_sample_cache import Files, batches, epoch
-from segzoo.data import cache
+from segzoo.data.loading import cache
 cache.SETTLED_NS = 0
 for seed in range(3):
     made = batches(Files(Path(sys.argv[2])), shuffle=True, seed=seed)

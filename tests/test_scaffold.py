@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from helpers import run_here
 
-from segzoo import SegzooError, scaffold
-from segzoo.metrics import MetricSet
-from segzoo.options import option_infos
-from segzoo.plugins import get_manager
+from segzoo import SegzooError
+from segzoo.devtools import scaffold
+from segzoo.metrics.selection import MetricSet
+from segzoo.plugins.manager import get_manager
+from segzoo.plugins.options import option_infos
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "torchvision", "timm", "numpy", "matplotlib", "PIL")

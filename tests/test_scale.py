@@ -10,12 +10,12 @@ from helpers import run_here
 from PIL import Image
 
 import segzoo
+from segzoo.data.loading.sizes import typical_size
 from segzoo.data.sample import Sample
-from segzoo.data.sizes import typical_size
 from segzoo.errors import SegzooError
-from segzoo.inference import Inference
-from segzoo.scale import ScaleWatch, difference, fitting
-from segzoo.weights_info import description_fault
+from segzoo.inference.scale import ScaleWatch, difference, fitting
+from segzoo.inference.settings import Inference
+from segzoo.model.description import description_fault
 
 
 @pytest.fixture(scope="module")

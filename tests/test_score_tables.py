@@ -12,7 +12,8 @@ from rich.cells import cell_len
 from segzoo import SegzooError
 from segzoo.cli import tables
 from segzoo.cli.scoring import check_drawn, print_evaluation
-from segzoo.metrics.matrix import MOST_CLASSES, MetricSetWithMatrix, draw_matrix, shares
+from segzoo.metrics.matrix import MOST_CLASSES, MetricSetWithMatrix, shares
+from segzoo.report.confusion import draw_matrix
 
 METRICS = ("iou", "dice", "precision", "recall")
 

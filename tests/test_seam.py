@@ -1,4 +1,4 @@
-"""Who calls the operating system past `segzoo.system`, where the simulation sees nothing of it."""
+"""Who calls the operating system past `segzoo.host.system`, where the simulation sees nothing."""
 
 import ast
 from pathlib import Path
@@ -27,21 +27,21 @@ ALARM = "takes away an alarm that code of a plugin has set, which the simulation
 PAST = {
     "data/index.py: np.memmap": WITHIN,
     "data/index.py: np.savez": WITHIN,
-    "data/readers.py: signal.signal": "in a process that reads, and keeps nothing",
+    "data/loading/readers.py: signal.signal": "in a process that reads, and keeps nothing",
     "data/standin.py: mkdir": WITHIN,
-    "foreign.py: unlink": "of a command that has failed, and says so",
-    "matrix.py: tempfile.TemporaryDirectory": "gone when the command ends; nobody reads it later",
-    "predict_files.py: np.save": WITHIN,
-    "predict_outputs.py: mkdir": "makes the number of an output folder this command's alone",
-    "scaffold.py: mkdir": AUTHORED,
-    "scaffold.py: rmdir": AUTHORED,
-    "scaffold.py: write_text": AUTHORED,
+    "model/foreign.py: unlink": "of a command that has failed, and says so",
+    "devtools/matrix.py: tempfile.TemporaryDirectory": "gone when the command ends",
+    "inference/files.py: np.save": WITHIN,
+    "inference/outputs.py: mkdir": "makes the number of an output folder this command's alone",
+    "devtools/scaffold.py: mkdir": AUTHORED,
+    "devtools/scaffold.py: rmdir": AUTHORED,
+    "devtools/scaffold.py: write_text": AUTHORED,
     "store.py: os.ftruncate": "of a lock: who has it, which is only said",
     "store.py: os.pwrite": "of a lock: who has it, which is only said",
     "store.py: write_bytes": WITHIN,
-    "surroundings.py: signal.getsignal": ALARM,
-    "surroundings.py: signal.setitimer": ALARM,
-    "waiting.py: os.kill": "ends real processes: see the campaign's `withdrawals`",
+    "compute/surroundings.py: signal.getsignal": ALARM,
+    "compute/surroundings.py: signal.setitimer": ALARM,
+    "host/waiting.py: os.kill": "ends real processes: see the campaign's `withdrawals`",
 }
 
 
@@ -64,7 +64,7 @@ def calls_of_the_core():
     return {
         f"{name}: {call}"
         for path in CORE.rglob("*.py")
-        if (name := path.relative_to(CORE).as_posix()) != "system.py"
+        if (name := path.relative_to(CORE).as_posix()) != "host/system.py"
         and not name.startswith("testing/")
         for call in calls_in(path)
     }
@@ -72,7 +72,7 @@ def calls_of_the_core():
 
 def test_who_calls_the_system_past_the_seam_has_a_reason():
     found = calls_of_the_core()
-    assert found - PAST.keys() == set(), "use segzoo.system, or give a reason here"
+    assert found - PAST.keys() == set(), "use segzoo.host.system, or give a reason here"
     assert PAST.keys() - found == set(), "no such call any more"
 
 

@@ -9,14 +9,22 @@ import torch
 from PIL import Image
 
 import segzoo
-from segzoo import lettering
-from segzoo.contrast import ERRORS, PALE, RED, apart, error_colour
-from segzoo.data.batches import Batches
+from segzoo.data.checks.variety import different, spread, thumbnail, varied
+from segzoo.data.loading.batches import Batches
 from segzoo.data.sample import PALETTE_OF_TWO, DataInfo, default_palette, voc_palette
-from segzoo.data.variety import different, spread, thumbnail, varied
-from segzoo.lettering import drawable, font_of, shortened
-from segzoo.report import PANELS, draw_curves, ends_of
-from segzoo.sheet import UNLABELLED, Entry, coloured, error_map, legend_of, save_grid, share_shown
+from segzoo.report import lettering
+from segzoo.report.contrast import ERRORS, PALE, RED, apart, error_colour
+from segzoo.report.lettering import drawable, font_of, shortened
+from segzoo.report.runs import PANELS, draw_curves, ends_of
+from segzoo.report.sheet import (
+    UNLABELLED,
+    Entry,
+    coloured,
+    error_map,
+    legend_of,
+    save_grid,
+    share_shown,
+)
 
 PEOPLE = "\u884c\u4eba"
 
@@ -290,7 +298,7 @@ def test_curves_draw_the_rate_and_mark_the_kept_epoch(tmp_path, monkeypatch, sco
 
 @pytest.mark.parametrize("data", [{}, {"data_options": {"matte": "soft"}}])
 def test_predictions_show_the_worst_the_median_and_the_best(tmp_path, monkeypatch, data):
-    from segzoo import report
+    from segzoo.report import runs as report
 
     shown = {}
     monkeypatch.setattr(report, "save_grid", lambda rows, titles, path, **how: shown.update(how))

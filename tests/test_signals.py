@@ -11,12 +11,12 @@ import pytest
 
 from segzoo import SegzooError, fit
 from segzoo.errors import StoppedError
+from segzoo.host.streams import Unbroken, unbroken_output
 from segzoo.store import _HELD, locked
-from segzoo.streams import Unbroken, unbroken_output
 from segzoo.train import fit as fitting
-from segzoo.train.keeping import StateKeeper
-from segzoo.train.state import has_state
-from segzoo.train.stopping import MILD, SIGNALS, listening
+from segzoo.train.recovery.saving import StateKeeper
+from segzoo.train.recovery.state import has_state
+from segzoo.train.recovery.stopping import MILD, SIGNALS, listening
 
 TINY = {
     "model": "unet", "model_options": {"width": 4, "depth": 2}, "data": "hk", "size": 32,

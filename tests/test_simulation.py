@@ -8,12 +8,13 @@ from campaign.simulated import ERRORS, FAULTS, Disk, Killed, Plan
 from campaign.simulated_signals import SIGNALS
 from campaign.simulation import plan_of
 
-from segzoo import store, system
+from segzoo import store
 from segzoo.errors import SegzooError
-from segzoo.predict_record import Record
+from segzoo.host import system
+from segzoo.inference.record import Record
 from segzoo.train import folders
-from segzoo.train.state import _read_json, _signed
-from segzoo.train.stopping import listening
+from segzoo.train.recovery.state import _read_json, _signed
+from segzoo.train.recovery.stopping import listening
 
 
 def disk_of(root, call=-1, fault="", *, seed=0, stays=False):

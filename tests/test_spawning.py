@@ -7,12 +7,12 @@ import sys
 import pytest
 
 from segzoo import SegzooError
-from segzoo.data.spawning import first_then_rest
+from segzoo.data.loading.spawning import first_then_rest
 from segzoo.train.fit import fit
 
 SCRIPT = """
 import multiprocessing, sys
-from segzoo.data.spawning import leave_if_imported_again
+from segzoo.data.loading.spawning import leave_if_imported_again
 multiprocessing.set_start_method(sys.argv[1], force=True)
 leave_if_imported_again()
 process = multiprocessing.Process(target=print)

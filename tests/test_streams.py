@@ -1,7 +1,7 @@
 import json
 
 import segzoo
-from segzoo.evaluation import evaluate_weights
+from segzoo.inference.evaluation import evaluate_weights
 
 PLUGIN = """
 from segzoo import DatasetSpec

@@ -18,7 +18,7 @@ from breaking import PARTS, PLUGIN, SETTINGS
 from helpers import saved_tensors
 
 from segzoo import fit
-from segzoo.surroundings import unchanged_surroundings
+from segzoo.compute.surroundings import unchanged_surroundings
 
 
 def lower(name, soft):

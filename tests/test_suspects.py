@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from segzoo.data.alike import Mark, alike_pairs, grouped
-from segzoo.data.edges import misplaced, thumb
+from segzoo.data.checks.alike import Mark, alike_pairs, grouped
+from segzoo.data.checks.edges import misplaced, thumb
+from segzoo.data.checks.suspects import Masks, count_parts, inverted
 from segzoo.data.sample import DataInfo
-from segzoo.data.suspects import Masks, count_parts, inverted
 
 COUNT, HEIGHT, WIDTH = 24, 80, 96
 INFO = DataInfo(

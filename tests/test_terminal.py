@@ -13,7 +13,7 @@ from rich.console import Console
 
 from segzoo.cli import console as printing
 from segzoo.cli import tables, zoo
-from segzoo.train.progress import Screen
+from segzoo.report.progress import Screen
 
 WIDTHS = (80, 60)
 SCORES = {

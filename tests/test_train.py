@@ -10,8 +10,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import segzoo
-from segzoo.config import RunConfig, make_config
 from segzoo.errors import SegzooError
+from segzoo.train.config import RunConfig, make_config
 from segzoo.train.fit import fit, prepare
 from segzoo.train.loop import steps
 from segzoo.train.optim import WeightAverage, lr_factor

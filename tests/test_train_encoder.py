@@ -6,8 +6,8 @@ import torch
 from helpers import saved_tensors
 from safetensors.torch import load_file, save_file
 
-from segzoo.config import RunConfig
-from segzoo.model import create_model
+from segzoo.model.network import create_model
+from segzoo.train.config import RunConfig
 from segzoo.train.fit import fit
 from segzoo.train.optim import make_optimizer
 

@@ -5,11 +5,11 @@ from helpers import stop_after
 from test_meaning_of_masks import HOW, score, write
 
 from segzoo import SegzooError, fit
-from segzoo.builtin import FolderOptions
-from segzoo.comparison import compare_runs
-from segzoo.data import labels
-from segzoo.data.folder import build_folder
+from segzoo.data.folder.dataset import build_folder
+from segzoo.data.labels import reading as labels
+from segzoo.data.plugin import FolderOptions
 from segzoo.errors import StoppedError
+from segzoo.report.comparison import compare_runs
 
 NAMES = ("background", "foreground")
 

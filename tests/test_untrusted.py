@@ -18,17 +18,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import segzoo
-from segzoo.building import TooMuchError, build_for, outlined, within
 from segzoo.data.outside import classes_fault, group_fault, place_fault
 from segzoo.errors import SegzooError
-from segzoo.evaluation import _options_of
-from segzoo.offline import RefusedError, offline, sealed
-from segzoo.options import option_infos
-from segzoo.plugins import get_registry
-from segzoo.tensors import Header, read_header
-from segzoo.untrusted import options_of_file
-from segzoo.weights import load_model, read_info, save_weights
-from segzoo.weights_info import WeightsInfo
+from segzoo.inference.evaluation import _options_of
+from segzoo.model.building import TooMuchError, build_for, outlined, within
+from segzoo.model.description import WeightsInfo
+from segzoo.model.offline import RefusedError, offline, sealed
+from segzoo.model.tensors import Header, read_header
+from segzoo.model.untrusted import options_of_file
+from segzoo.model.weights import load_model, read_info, save_weights
+from segzoo.plugins.manager import get_registry
+from segzoo.plugins.options import option_infos
 
 TINY = json.dumps(
     {"hidden_sizes": [8] * 4, "depths": [1] * 4, "num_attention_heads": [1] * 4}
@@ -191,7 +191,7 @@ HEADER = Header({}, {"a": (2,)}, {"a": "F32"}, 8)
 
 
 def test_an_endless_build_is_ended(monkeypatch):
-    monkeypatch.setattr("segzoo.building.LEAST_SECONDS", 0.2)
+    monkeypatch.setattr("segzoo.model.building.LEAST_SECONDS", 0.2)
 
     def endless() -> Any:
         while True:

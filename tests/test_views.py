@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from segzoo import views
-from segzoo.views import SmallView, WholeView
+from segzoo.inference import views
+from segzoo.inference.views import SmallView, WholeView
 
 SIZES = [((8, 8), (64, 96)), ((7, 5), (100, 33)), ((32, 48), (9, 50)), ((1, 1), (3, 1000))]
 

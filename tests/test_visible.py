@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 import segzoo
 from segzoo.cli.tables import printable
 from segzoo.errors import SegzooError
-from segzoo.foreign import import_weights
-from segzoo.tensors import read_header
+from segzoo.model.foreign import import_weights
+from segzoo.model.tensors import read_header
 from segzoo.words import visible
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.exe\u2066\u2028\x08"

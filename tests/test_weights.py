@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 import segzoo
 from segzoo.errors import SegzooError
-from segzoo.weights import read_info
+from segzoo.model.weights import read_info
 
 
 @pytest.fixture(scope="module")

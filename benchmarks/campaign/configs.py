@@ -9,8 +9,9 @@ from .watching import watched
 
 def configs(_root: Path, folder: Path, count: int, chance: random.Random) -> dict[str, Any]:
     """Read settings files of which something has been changed."""
-    from segzoo.config import RunConfig, config_toml, make_config, read_config
     from segzoo.errors import SegzooError
+    from segzoo.store import read_config
+    from segzoo.train.config import RunConfig, config_toml, make_config
 
     whole = config_toml(RunConfig(model="linknet", data="hk", model_options={"width": 4}))
     lines, refused, failures = whole.splitlines(), 0, []

@@ -47,7 +47,7 @@ def crashes(_root: Path, folder: Path, count: int, chance: random.Random) -> dic
     parts = installed(folder)
     failures: list[str] = []
     faults = Counter[str]()
-    undrawn = [patch(f"segzoo.report.draw_{name}") for name in ("curves", "predictions")]
+    undrawn = [patch(f"segzoo.report.runs.draw_{name}") for name in ("curves", "predictions")]
     for one in undrawn:
         one.start()
     before = dict(trained(folder / "whole", parts))
@@ -144,7 +144,7 @@ def installed(folder: Path) -> Any:
     """Lay the plugin out as pip does; return its module of parts."""
     import importlib
 
-    from segzoo.plugins import get_manager
+    from segzoo.plugins.manager import get_manager
 
     package, info = folder / "site" / "acme", folder / "site" / "acme-1.dist-info"
     package.mkdir(parents=True)

@@ -164,7 +164,7 @@ def write_models(folder: Path, models: dict[str, tuple[str, dict[str, Any]]]) ->
     import torch
 
     import segzoo
-    from segzoo.foreign import import_weights
+    from segzoo.model.foreign import import_weights
 
     written = {}
     for number, (name, (model, options)) in enumerate(models.items()):
@@ -183,7 +183,7 @@ def write_models(folder: Path, models: dict[str, tuple[str, dict[str, Any]]]) ->
 def loaded(path: Path) -> str:
     """Load a weights file; return loaded, refused (by its name), or what else was raised."""
     from segzoo.errors import SegzooError
-    from segzoo.weights import load_model
+    from segzoo.model.weights import load_model
 
     try:
         load_model(path)

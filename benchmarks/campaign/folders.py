@@ -16,8 +16,8 @@ import numpy as np
 
 from campaign.folder_masks import MASKS
 from campaign.folder_worlds import EXTRAS, IMAGES, SIDE, World, other_pictures
-from segzoo.builtin import FolderOptions
-from segzoo.data.folder import build_folder
+from segzoo.data.folder.dataset import build_folder
+from segzoo.data.plugin import FolderOptions
 from segzoo.errors import MissingSplitError, SegzooError
 
 

@@ -31,7 +31,7 @@ def fuzz(runs: int, path: Path) -> None:
     """Run atheris in this process, which it ends."""
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports():
-        import segzoo.tensors  # noqa: F401
+        import segzoo.model.tensors  # noqa: F401
     from .headers import opened
 
     def one(data: bytes) -> None:
@@ -87,7 +87,7 @@ def _files() -> Any:
     """Return the strategy of (header, bytes of tensors): arbitrary, and nearly sound ones."""
     from hypothesis import strategies as st
 
-    from segzoo.tensors import SIZES
+    from segzoo.model.tensors import SIZES
 
     anything = st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -122,7 +122,7 @@ def _sound(
     """Lay tensors out one after the other, with a hole (or less than none) before each but the
     first, and `more` bytes after them.
     """
-    from segzoo.tensors import SIZES
+    from segzoo.model.tensors import SIZES
 
     header: dict[str, Any] = {"__metadata__": metadata}
     at = 0

@@ -57,8 +57,8 @@ def opened(path: Path, *, models: bool) -> str:
     from safetensors.torch import load_file
 
     from segzoo.errors import SegzooError
-    from segzoo.tensors import read_header
-    from segzoo.weights import load_model
+    from segzoo.model.tensors import read_header
+    from segzoo.model.weights import load_model
 
     try:
         header = read_header(path)
@@ -82,7 +82,7 @@ def use(model: Any, info: Any) -> None:
     """Predict a picture. Raises RuntimeError for probabilities that are none."""
     from PIL import Image
 
-    from segzoo.predict import Segmenter
+    from segzoo.inference.segmenter import Segmenter
 
     picture = Image.linear_gradient("L").resize((24, 16)).convert("RGB")
     prediction = Segmenter(model, info, device="cpu").predict(picture)

@@ -64,7 +64,7 @@ def kills(root: Path, folder: Path, count: int, chance: random.Random) -> dict[s
 
 def phase(folder: Path) -> str:
     """Say how far a run has come, by the state that it would go on from."""
-    from segzoo.train.state import has_state, read_generations
+    from segzoo.train.recovery.state import has_state, read_generations
 
     if not has_state(folder):
         return "before the first save"

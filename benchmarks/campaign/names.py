@@ -10,7 +10,7 @@ from .training import trained_once
 
 def names(root: Path, folder: Path, count: int, chance: random.Random) -> dict[str, Any]:
     """Predict pictures with hostile names, in folders and by themselves."""
-    from segzoo.predict_files import predict_files
+    from segzoo.inference.files import predict_files
 
     weights, picture = trained_once(root) / "best.safetensors", root / "testing" / "00010.png"
     given, failures = folder / "given", []

@@ -203,7 +203,7 @@ class BrokenData:
     """A data set in a package of its own, which breaks as a file tells it."""
 
     def __init__(self, folder: Path) -> None:
-        from segzoo.plugins import get_manager
+        from segzoo.plugins.manager import get_manager
 
         self.root = folder / "root"
         self.root.mkdir()

@@ -1,4 +1,4 @@
-"""A disk that fails, a process that dies, and signals, at any call of segzoo.system, by a number.
+"""A disk that fails, a process that dies, and signals, at any call of host/system.py, by a number.
 
 The files are real ones, below a folder in memory. Beside them `Disk` keeps what POSIX says of a
 power cut: what of a file is synced, and which names of a folder. The rest may be there afterwards,
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 from unittest.mock import patch
 
-from segzoo import system
+from segzoo.host import system
 
 from .simulated_signals import SIGNALS, Signals
 
@@ -57,7 +57,7 @@ class Plan:
 
 @dataclass
 class Disk:
-    """Takes the place of segzoo.system for files below `root`."""
+    """Takes the place of segzoo.host.system for files below `root`."""
 
     root: Path
     chance: random.Random

@@ -64,8 +64,8 @@ class Training(Workload):
 
     def content(self, path: Path) -> bytes:
         """Return what weights say and hold; in the file texts are in any order."""
-        from segzoo.checksum import check_sum
-        from segzoo.tensors import load_tensors, read_header
+        from segzoo.model.checksum import check_sum
+        from segzoo.model.tensors import load_tensors, read_header
 
         header, tensors = read_header(path), load_tensors(path)
         check_sum(path, header, tensors)
@@ -101,7 +101,7 @@ class Predict(Workload):
         (root / "out" / name).write_bytes(b"the user's own")
 
     def live(self, root: Path) -> None:
-        from segzoo.predict_files import predict_files
+        from segzoo.inference.files import predict_files
 
         try:
             predict_files(self.run, [self.pictures], root / "out", device="cpu", precision="fp32")
@@ -136,7 +136,8 @@ class Cache(Workload):
         ]  # fmt: skip
 
     def live(self, root: Path) -> None:
-        from segzoo.data import cache, cleaning, index
+        from segzoo.data import index
+        from segzoo.data.loading import cache, cleaning
 
         keeps = patch.dict(os.environ, SEGZOO_CACHE=str(root), SEGZOO_CACHE_GB="2e-6")
         with (
@@ -153,7 +154,7 @@ class Cache(Workload):
     def _samples(self, folder: Path) -> None:
         import torch
 
-        from segzoo.data.cache import SampleCache
+        from segzoo.data.loading.cache import SampleCache
         from segzoo.errors import SegzooError
         from segzoo.store import write_json
 

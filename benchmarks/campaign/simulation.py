@@ -86,7 +86,9 @@ def _workload(seed: int) -> str:
 
 def _undrawn() -> Any:
     return patch.multiple(
-        "segzoo.report", draw_curves=lambda *_, **__: None, draw_predictions=lambda *_, **__: None
+        "segzoo.report.runs",
+        draw_curves=lambda *_, **__: None,
+        draw_predictions=lambda *_, **__: None,
     )
 
 

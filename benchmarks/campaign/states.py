@@ -70,7 +70,7 @@ def note(outcome: str, way: str, outcomes: Counter[str], failures: list[str]) ->
 
 def two_generations(root: Path, folder: Path) -> State:
     """Return a state of two generations, its run copied into `folder`."""
-    from segzoo.train import state
+    from segzoo.train.recovery import state
 
     run = folder / "run"
     shutil.copytree(trained_once(root), run)
@@ -139,7 +139,7 @@ def judged(
     as well.
     """
     from segzoo.errors import SegzooError
-    from segzoo.train import state as reading
+    from segzoo.train.recovery import state as reading
 
     slot, place = Path(name).stem, state.run / "last"
     put(place, {**state.files, **(extra or {}), name: data}, only=slot if alone else "")

@@ -22,10 +22,10 @@ def import_all() -> None:
     import numpy
     import torch
 
-    import segzoo.report
+    import segzoo.report.runs
     import segzoo.train.fit
-    from segzoo.model import create_model
-    from segzoo.plugins import get_manager
+    from segzoo.model.network import create_model
+    from segzoo.plugins.manager import get_manager
 
     del matplotlib, numpy, segzoo
     torch.set_num_threads(1)
@@ -105,7 +105,7 @@ def digest(folder: Path) -> str:
     """Return a digest of the best weights and of all tensors of the newest state."""
     from safetensors.torch import load_file
 
-    from segzoo.train.state import read_generations
+    from segzoo.train.recovery.state import read_generations
 
     found = hashlib.blake2b()
     for path in (

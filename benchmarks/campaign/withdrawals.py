@@ -167,8 +167,8 @@ def disturbed(
     taking: Taking, take: Callable[[Taking], None], at: int, run: Path, settings: dict[str, Any]
 ) -> None:
     """Train, and take something away after the step numbered `at`."""
-    from segzoo import waiting
-    from segzoo.train.keeping import StateKeeper
+    from segzoo.host import waiting
+    from segzoo.train.recovery.saving import StateKeeper
 
     for name in ("here", "tmp"):
         (taking.place / name).mkdir()
@@ -208,7 +208,10 @@ def ended(call: Callable[[], object], log: Path) -> int | None:
         os.setsid()
         # Figures take half the time of so small a training, and have no part in this.
         try:
-            with patch("segzoo.report.draw_curves"), patch("segzoo.report.draw_predictions"):
+            with (
+                patch("segzoo.report.runs.draw_curves"),
+                patch("segzoo.report.runs.draw_predictions"),
+            ):
                 call()
         finally:
             multiprocessing.util._exit_function()  # type: ignore[attr-defined]  # as at the end

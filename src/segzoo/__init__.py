@@ -8,9 +8,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from segzoo.errors import MissingSplitError, SegzooError
-from segzoo.hookspecs import hookimpl
-from segzoo.options import option
-from segzoo.specs import (
+from segzoo.plugins.hookspecs import hookimpl
+from segzoo.plugins.options import option
+from segzoo.plugins.specs import (
     CommandSpec,
     DatasetSpec,
     EncoderWeightsSpec,
@@ -20,36 +20,36 @@ from segzoo.specs import (
 )
 
 if TYPE_CHECKING:
-    from segzoo.config import RunConfig
     from segzoo.data.opening import DataSource
     from segzoo.data.sample import DataInfo, Sample
-    from segzoo.evaluating import Evaluation, evaluate
-    from segzoo.listing import list_datasets, list_models
-    from segzoo.model import create_model
-    from segzoo.plugins import get_manager, get_registry
-    from segzoo.predict import Segmenter, load
-    from segzoo.prediction import Prediction
+    from segzoo.inference.evaluating import Evaluation, evaluate
+    from segzoo.inference.prediction import Prediction
+    from segzoo.inference.segmenter import Segmenter, load
+    from segzoo.model.network import create_model
+    from segzoo.plugins.listing import list_datasets, list_models
+    from segzoo.plugins.manager import get_manager, get_registry
+    from segzoo.train.config import RunConfig
     from segzoo.train.fit import fit
     from segzoo.train.run import Run, RunResult
 
 _LAZY = {
     "DataInfo": "segzoo.data.sample",
     "DataSource": "segzoo.data.opening",
-    "Evaluation": "segzoo.evaluating",
-    "Prediction": "segzoo.prediction",
+    "Evaluation": "segzoo.inference.evaluating",
+    "Prediction": "segzoo.inference.prediction",
     "Run": "segzoo.train.run",
-    "RunConfig": "segzoo.config",
+    "RunConfig": "segzoo.train.config",
     "RunResult": "segzoo.train.run",
     "Sample": "segzoo.data.sample",
-    "Segmenter": "segzoo.predict",
-    "create_model": "segzoo.model",
-    "evaluate": "segzoo.evaluating",
+    "Segmenter": "segzoo.inference.segmenter",
+    "create_model": "segzoo.model.network",
+    "evaluate": "segzoo.inference.evaluating",
     "fit": "segzoo.train.fit",
-    "get_manager": "segzoo.plugins",
-    "get_registry": "segzoo.plugins",
-    "list_datasets": "segzoo.listing",
-    "list_models": "segzoo.listing",
-    "load": "segzoo.predict",
+    "get_manager": "segzoo.plugins.manager",
+    "get_registry": "segzoo.plugins.manager",
+    "list_datasets": "segzoo.plugins.listing",
+    "list_models": "segzoo.plugins.listing",
+    "load": "segzoo.inference.segmenter",
 }
 
 __all__ = [
@@ -87,7 +87,7 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if name == "__version__":
-        return importlib.import_module("segzoo.packages").core_version()
+        return importlib.import_module("segzoo.plugins.packages").core_version()
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     # With name and object Python itself adds the nearest match to an uncaught error.

@@ -6,14 +6,15 @@ import itertools
 import json
 import os
 import platform
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from segzoo import system
-from segzoo.ending import ending
 from segzoo.errors import SegzooError
-from segzoo.regular import refuse_irregular
+from segzoo.host import system
+from segzoo.host.ending import ending
+from segzoo.host.regular import read_text, refuse_irregular
 
 LOCK = ".lock"
 TEMPORARY = ".writing-"
@@ -224,3 +225,18 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+MOST_BYTES = 1 << 22  # of a file of settings
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read a TOML file of RunConfig fields; raise SegzooError naming the file and the line."""
+    try:
+        return tomllib.loads(read_text(Path(path), "a config in TOML", MOST_BYTES))
+    except FileNotFoundError as error:
+        raise SegzooError(
+            f"cannot read the config {path}: no such file", "--config takes a TOML file of settings"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise SegzooError(f"{path} is not valid TOML: {error}") from error

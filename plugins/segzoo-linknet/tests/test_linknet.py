@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import segzoo
-from segzoo.model import count_parameters
+from segzoo.model.network import count_parameters
 from segzoo.testing import ModelConformance
 from segzoo_linknet.network import build_linknet
 from segzoo_linknet.plugin import LinkNetOptions

@@ -10,7 +10,8 @@ from segmentation_models_pytorch import encoders as smp_encoders
 
 import segzoo
 from segzoo import SegzooError
-from segzoo.model import normalization, saved_options
+from segzoo.model.network import saved_options
+from segzoo.model.pixels import normalization
 
 LITTLE = "mobilenet_v2"  # the smallest of smp's own
 

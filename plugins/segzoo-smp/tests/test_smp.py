@@ -6,7 +6,7 @@ import torch
 
 import segzoo
 from segzoo import SegzooError
-from segzoo.model import count_parameters
+from segzoo.model.network import count_parameters
 from segzoo.testing import ModelConformance
 
 SMALL = {"encoder": "tu-test_resnet"}

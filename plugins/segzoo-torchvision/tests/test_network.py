@@ -5,7 +5,7 @@ import torch
 from torchvision.models import get_model_weights, segmentation
 
 import segzoo
-from segzoo.model import count_parameters
+from segzoo.model.network import count_parameters
 from segzoo_torchvision import network as networks
 from segzoo_torchvision.plugin import AuxNetworkOptions, NetworkOptions
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import segzoo
-from segzoo.model import saved_options
+from segzoo.model.network import saved_options
 from segzoo_transformers.architectures import ARCHITECTURES
 from segzoo_transformers.configs import config_text, make_config
 from segzoo_transformers.plugin import segzoo_models

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import segzoo
-from segzoo.model import count_parameters
+from segzoo.model.network import count_parameters
 from segzoo.testing import ModelConformance
 from segzoo_unet.network import build_unet
 from segzoo_unet.plugin import UNetOptions

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 import segzoo
-from segzoo.data.batches import Batches
-from segzoo.data.checking import check
+from segzoo.data.checks.checking import check
+from segzoo.data.loading.batches import Batches
 from segzoo.data.opening import DataSource
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo.testing import DatasetConformance

@@ -23,37 +23,16 @@ from segzoo.cli.console import (
     end_announcing,
     fitted,
 )
-from segzoo.ending import ending
+from segzoo.cli.plugin import COMMANDS, QUICK
 from segzoo.errors import PluginCodeError, SegzooError, StoppedError
-from segzoo.memory import asked, is_out_of_memory
-from segzoo.packages import core_version
-from segzoo.streams import lead_nowhere, open_standard_streams
+from segzoo.host.ending import ending
+from segzoo.host.memory import asked, is_out_of_memory
+from segzoo.host.streams import lead_nowhere, open_standard_streams
+from segzoo.plugins.packages import core_version
 from segzoo.words import visible
 
 _BAD_USE, _BROKEN_PLUGIN = 2, 1
 _UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.EBADF)
-
-COMMANDS = {
-    "list": "segzoo.cli.zoo:list_command",
-    "show": "segzoo.cli.zoo:show_command",
-    "plugins": "segzoo.cli.zoo:plugins_command",
-    "train": "segzoo.cli.training:train",
-    "evaluate": "segzoo.cli.results:evaluate_command",
-    "predict": "segzoo.cli.results:predict_command",
-    "inspect": "segzoo.cli.results:inspect_command",
-    "import": "segzoo.cli.importing:import_command",
-    "compare": "segzoo.cli.results:compare_command",
-    "check": "segzoo.cli.checking:check_command",
-    "doctor": "segzoo.cli.checking:doctor_command",
-    "matrix": "segzoo.cli.checking:matrix_command",
-    "data": "segzoo.cli.data:app",
-    "cache": "segzoo.cli.cache:cache_command",
-    "new": "segzoo.cli.authoring:new_command",
-}
-"""The core's commands, and where their functions are."""
-
-QUICK = ("list", "show", "plugins", "new")
-"""Those that need not say that they have begun."""
 
 
 def make_app(only: str = "") -> typer.Typer:
@@ -199,7 +178,7 @@ def _status(error: SegzooError) -> int:
 def _add_plugin_commands(app: typer.Typer) -> None:
     from rich.markup import escape
 
-    from segzoo.plugins import get_registry
+    from segzoo.plugins.manager import get_registry
 
     for entry in get_registry().all("commands"):
         unique = len(get_registry().find("commands", entry.spec.name)) == 1

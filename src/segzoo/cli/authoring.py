@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from segzoo.cli.console import JSON_HELP, print_json, say
-from segzoo.packages import FIRST_PARTY, install_words
-from segzoo.plugins import get_registry
-from segzoo.scaffold import KINDS, Package, write_package
+from segzoo.devtools.scaffold import KINDS, Package, write_package
+from segzoo.plugins.manager import get_registry
+from segzoo.plugins.packages import FIRST_PARTY, install_words
 
 USUAL_MODELS = ("unet", "linknet")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from segzoo.cli.console import JSON_HELP, print_json, print_table, say
-from segzoo.data.cleaning import KINDS, Kept, cache_parts, check_kind, clear
+from segzoo.data.loading.cleaning import KINDS, Kept, cache_parts, check_kind, clear
 from segzoo.data.roots import user_cache_folder
 
 

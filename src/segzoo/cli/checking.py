@@ -11,12 +11,12 @@ import typer
 
 from segzoo.cli.console import JSON_HELP, print_json, print_table, say
 from segzoo.cli.training import parse_pairs
-from segzoo.config import parse_size
 from segzoo.errors import SegzooError, choices
-from segzoo.packages import distribution_of
-from segzoo.plugins import get_manager, get_registry
-from segzoo.registry import Entry
-from segzoo.specs import KINDS
+from segzoo.plugins.manager import get_manager, get_registry
+from segzoo.plugins.packages import distribution_of
+from segzoo.plugins.registry import Entry
+from segzoo.plugins.specs import KINDS
+from segzoo.size import parse_size
 
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 FAILED = 1
@@ -48,7 +48,7 @@ def check_command(
 
 def doctor_command(json: AsJson = False) -> None:
     """Check the installation: versions, plugins, folders, imports, device; exit 1 on trouble."""
-    from segzoo.doctor import TROUBLE, examine
+    from segzoo.devtools.doctor import TROUBLE, examine
 
     findings = list(examine())
     troubles = sum(finding.state == TROUBLE for finding in findings)
@@ -73,7 +73,7 @@ def matrix_command(
     """Train a step of every model on every data set's stand-in, and print who works with whom."""
     models, datasets = chosen("models", model), chosen("datasets", data)
     pixels = parse_size(size)
-    from segzoo.matrix import matrix
+    from segzoo.devtools.matrix import matrix
 
     pairings = []
     for pairing in matrix(models, datasets, size=pixels, epochs=epochs, device=device):

@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 from segzoo.cli.tables import interval_text, number, print_pieces, print_text, score_text
-from segzoo.provenance import setting_text
+from segzoo.train.provenance import setting_text
 
 FACTS = {
     "parameters": "parameters", "best_epoch": "best epoch", "epochs": "epochs",

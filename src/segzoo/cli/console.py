@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from segzoo.progress import Waiting, waiting
+from segzoo.host.progress import Waiting, waiting
 from segzoo.words import visible
 
 if TYPE_CHECKING:

@@ -19,12 +19,13 @@ from segzoo.cli.console import (
     working,
 )
 from segzoo.cli.training import parse_pairs
-from segzoo.config import RunConfig, parse_size
 from segzoo.data.roots import check_root
-from segzoo.early import check_split
 from segzoo.errors import SegzooError, listed, nearest
-from segzoo.options import make_options, option_infos
+from segzoo.plugins.early import check_split
+from segzoo.plugins.options import make_options, option_infos
+from segzoo.size import parse_size
 from segzoo.store import new_file
+from segzoo.train.config import RunConfig
 
 FAILED = 1
 DEFAULT_PREVIEW = Path("runs", "preview.png")
@@ -57,7 +58,7 @@ def stats_command(
     """Count pictures, sizes, the classes' shares, mean and std of every split."""
     with working("starting") as shown:
         source = _open(name, root, o, sample, max_pixels)
-        from segzoo.data.survey import survey
+        from segzoo.data.checks.survey import survey
 
         stats = survey(source, shown)
     if json:
@@ -109,7 +110,7 @@ def check_command(
     pixels = parse_size(size) if size else None
     with working("starting") as shown:
         source = _open(name, root, o, sample, max_pixels)
-        from segzoo.data.checking import GROUPS, PROBLEM, SUSPICION, check
+        from segzoo.data.checks.checking import GROUPS, PROBLEM, SUSPICION, check
 
         found = list(check(source, size=pixels, shown=shown))
     if json or every:
@@ -150,7 +151,7 @@ def _print_findings(found: list[Any]) -> None:
 
 
 def _grade_first(group: tuple[str, str]) -> int:
-    from segzoo.data.checking import NOTICE, PROBLEM, SUSPICION
+    from segzoo.data.checks.checking import NOTICE, PROBLEM, SUSPICION
 
     return (PROBLEM, SUSPICION, NOTICE).index(group[0])
 
@@ -188,7 +189,7 @@ def preview_command(
         raise SegzooError(f"-o {out}: ends in {ending}", "a preview is a PNG: end it in .png")
     check_split(split)
     pixels, source = parse_size(size), _open(name, root, o, sample, max_pixels)
-    from segzoo.preview import draw_preview
+    from segzoo.report.preview import draw_preview
 
     how = {"split": split, "size": pixels, "augment": augment, "count": count, "seed": seed}
     if out is not None:
@@ -202,15 +203,15 @@ def preview_command(
 def _open(name: str, root: str | None, o: list[str], sample: bool, max_pixels: int | None) -> Any:
     options: dict[str, Any] = parse_pairs(o, "-O")
     root = root or options.pop("root", None)
-    from segzoo.plugins import get_registry
+    from segzoo.plugins.manager import get_registry
 
     # Before torch is imported, which takes seconds: what is mistyped is told at once.
     entry = get_registry().get("datasets", name)
     make_options(entry.spec.options, options, entry.owner)
     if not sample:
         check_root(entry.identity, root)
-    from segzoo.data.decoding import allow_pixels
     from segzoo.data.opening import DataSource
+    from segzoo.data.pictures.decoding import allow_pixels
 
     allow_pixels(max_pixels)
     return DataSource(name, root=root, options=options, sample=sample)

@@ -27,8 +27,8 @@ def import_command(
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Convert foreign weights into a weights file, without running anything in them."""
-    from segzoo.config import parse_size
-    from segzoo.foreign import import_weights
+    from segzoo.model.foreign import import_weights
+    from segzoo.size import parse_size
 
     report = import_weights(
         file,

@@ -71,7 +71,7 @@ def _scale(shown: dict[str, Any] | None) -> str:
 
 
 def _training(info: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    from segzoo.provenance import training_command
+    from segzoo.train.provenance import training_command
 
     training = info["training"]
     if training is None:
@@ -123,7 +123,7 @@ def _applying(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _setting(settings: dict[str, Any], name: str, label: str = "") -> str:
-    from segzoo.provenance import setting_text
+    from segzoo.train.provenance import setting_text
 
     text = setting_text(settings[name])
     if name == "encoder_lr" and isinstance(settings.get("lr"), float):

@@ -12,8 +12,8 @@ from segzoo.cli.console import JSON_HELP, print_json, say, working
 from segzoo.cli.inspecting import print_description
 from segzoo.cli.scoring import check_drawn, print_evaluation
 from segzoo.cli.training import parse_pairs
-from segzoo.early import check_metrics, check_split
-from segzoo.inference import AUTO, HELP, Inference, saved_kinds
+from segzoo.inference.settings import AUTO, HELP, Inference, saved_kinds
+from segzoo.plugins.early import check_metrics, check_split
 from segzoo.words import number_of
 
 Weights = Annotated[Path, typer.Argument(help="weights file, best.safetensors of a run")]
@@ -81,8 +81,8 @@ def evaluate_command(
     check_drawn(confusion_png)
     check_split(split)
     check_metrics(metrics)
-    from segzoo.data.decoding import allow_pixels
-    from segzoo.evaluation import evaluate_weights
+    from segzoo.data.pictures.decoding import allow_pixels
+    from segzoo.inference.evaluation import evaluate_weights
 
     allow_pixels(max_pixels)
     options = parse_pairs(o, "-O")
@@ -106,7 +106,7 @@ def evaluate_command(
             shown=shown,
         )
     if confusion_png is not None:
-        from segzoo.metrics.matrix import draw_matrix
+        from segzoo.report.confusion import draw_matrix
 
         draw_matrix(scores["confusion"]["counts"], scores["classes"], confusion_png)
     if json:
@@ -174,7 +174,7 @@ def predict_command(
     )
     saved_kinds(save)
     with working("starting") as shown, contextlib.redirect_stdout(sys.stderr):
-        from segzoo.predict_files import predict_files
+        from segzoo.inference.files import predict_files
 
         written = predict_files(
             weights,
@@ -192,7 +192,7 @@ def predict_command(
         print_json(written)
         return
     if out is None:
-        from segzoo.predict_outputs import DEFAULT
+        from segzoo.inference.outputs import DEFAULT
 
         files = [path for files in written for kind, path in files.items() if kind != "picture"]
         out = Path(*Path(files[0]).parts[: len(DEFAULT.parts)]) if files else DEFAULT
@@ -201,7 +201,7 @@ def predict_command(
 
 def inspect_command(weights: Weights, json: AsJson = False) -> None:
     """Print what a weights file says of itself; reads its header only."""
-    from segzoo.weights import read_info
+    from segzoo.model.weights import read_info
 
     info = read_info(weights).as_dict()
     if json:
@@ -215,7 +215,7 @@ def compare_command(
     json: AsJson = False,
 ) -> None:
     """Compare finished runs: settings that differ, scores with intervals, paired tests."""
-    from segzoo.comparison import compare_runs
+    from segzoo.report.comparison import compare_runs
 
     records = compare_runs(runs)
     if json:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 import typer
 
 from segzoo.cli.console import JSON_HELP, announce, say
-from segzoo.config import RunConfig, make_config, with_typed_options
 from segzoo.data.roots import check_root
 from segzoo.errors import SegzooError
-from segzoo.options import option_infos
-from segzoo.plugins import get_registry
-from segzoo.streams import unbroken_output
+from segzoo.host.streams import unbroken_output
+from segzoo.plugins.manager import get_registry
+from segzoo.plugins.options import option_infos
+from segzoo.train.config import RunConfig, make_config, with_typed_options
 
 if TYPE_CHECKING:
     from segzoo.train.run import RunResult
@@ -98,8 +98,8 @@ def run_training(values: dict[str, Any]) -> None:
         if not config.sample:
             check_root(get_registry().get("datasets", config.data).identity, config.root)
     announce(f"resuming {resume}" if config is None else f"reading {config.data}")
+    from segzoo.compute.freed_memory import keep_freed_memory
     from segzoo.train.fit import fit
-    from segzoo.train.memory import keep_freed_memory
 
     keep_freed_memory()
     with unbroken_output():

@@ -4,14 +4,14 @@ from typing import Annotated, Any
 
 import typer
 
-from segzoo.cli import COMMANDS
 from segzoo.cli.console import JSON_HELP, make_console, print_json, print_table, say
+from segzoo.cli.plugin import COMMANDS
 from segzoo.errors import SegzooError, choices, listed, nearest
-from segzoo.options import option_infos
-from segzoo.packages import distribution_of, package_of
-from segzoo.plugins import Plugin, get_manager, get_registry
-from segzoo.registry import SINGULAR, Entry
-from segzoo.specs import KINDS, target_kinds
+from segzoo.plugins.manager import Plugin, get_manager, get_registry
+from segzoo.plugins.options import option_infos
+from segzoo.plugins.packages import distribution_of, package_of
+from segzoo.plugins.registry import SINGULAR, Entry
+from segzoo.plugins.specs import KINDS, target_kinds
 from segzoo.words import visible
 
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]

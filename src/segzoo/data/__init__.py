@@ -1,1 +1,1 @@
-"""Data sets as the trainer sees them: samples, splits, and batches at one size."""
+"""From files to batches. What plugins may use is in `images`, `roots`, `splits` and `sample`."""

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from segzoo.data.decoding import opened, refuse_bands, refuse_pages, unreadable
-from segzoo.data.depth import Deep, Range, deep_values, is_deep, to_uint8
 from segzoo.data.finish import OVERSHOOT
 from segzoo.data.images import in_colours, read_image
-from segzoo.data.orientation import before_reading, turned_like
+from segzoo.data.pictures.decoding import opened, refuse_bands, refuse_pages, unreadable
+from segzoo.data.pictures.depth import Deep, Range, deep_values, is_deep, to_uint8
+from segzoo.data.pictures.orientation import before_reading, turned_like
 from segzoo.errors import SegzooError
 
 BYTES: Range = (0.0, 255.0)

@@ -16,12 +16,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from segzoo.data.decoding import opened, refuse_irregular
-from segzoo.data.depth import Range, deep_values, is_deep, is_unit, to_uint8
-from segzoo.data.formats import SUFFIXES as SUFFIXES
-from segzoo.data.formats import kind_of as kind_of
-from segzoo.data.mask_files import ARRAY_SUFFIX, StoredMask, alpha_of, from_array, from_picture
-from segzoo.data.orientation import before_reading, stored_orientation, turned_like
+from segzoo.data.pictures.decoding import opened, refuse_irregular
+from segzoo.data.pictures.depth import Range, deep_values, is_deep, is_unit, to_uint8
+from segzoo.data.pictures.formats import SUFFIXES as SUFFIXES
+from segzoo.data.pictures.formats import kind_of as kind_of
+from segzoo.data.pictures.mask_files import (
+    ARRAY_SUFFIX,
+    StoredMask,
+    alpha_of,
+    from_array,
+    from_picture,
+)
+from segzoo.data.pictures.orientation import before_reading, stored_orientation, turned_like
 
 MASK_FILES = SUFFIXES | {ARRAY_SUFFIX}
 """The endings of the files that `read_mask` reads."""

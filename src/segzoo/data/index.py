@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segzoo import system
 from segzoo.data.images import SUFFIXES
 from segzoo.data.listing import ending, walk
 from segzoo.data.names import Names
 from segzoo.data.roots import user_cache_folder
 from segzoo.errors import SegzooError
+from segzoo.host import system
 from segzoo.store import atomic
 
 FORMAT = 4

@@ -9,16 +9,16 @@ from typing import Any
 
 from torch.utils.data import ConcatDataset
 
-from segzoo.contracts import check_dataset
+from segzoo.compute.contracts import check_dataset
+from segzoo.compute.process_state import unchanged_process
 from segzoo.data.names import Names
 from segzoo.data.roots import user_cache_folder
 from segzoo.data.sample import DataInfo, describe
 from segzoo.errors import MissingSplitError, SegzooError
-from segzoo.options import make_options, option_infos, options_dict
-from segzoo.plugins import get_registry
-from segzoo.registry import Entry
+from segzoo.plugins.manager import get_registry
+from segzoo.plugins.options import make_options, option_infos, options_dict
+from segzoo.plugins.registry import Entry
 from segzoo.store import replace_folder
-from segzoo.unchanged import unchanged_process
 
 log = logging.getLogger("segzoo")
 

@@ -67,7 +67,7 @@ class ListedPairs(Pairs):
     """Pairs whose paths, relative to `root`, follow no one rule.
 
     An image may have several masks: `classes` are those of each, where each holds one, and else
-    they are joined. All of it is said in `segzoo.data.merging`.
+    they are joined. All of it is said in `segzoo.data.labels.merging`.
     """
 
     root: Path

@@ -7,7 +7,7 @@ from pathlib import Path
 import platformdirs
 
 from segzoo.errors import SegzooError, listed, nearest
-from segzoo.regular import exists, irregular, is_folder
+from segzoo.host.regular import exists, irregular, is_folder
 
 FOLDER = "segzoo/folder"
 LIMIT_GB = 32.0

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from segzoo.errors import SegzooError
-from segzoo.registry import Entry
-from segzoo.specs import RGB, target_kinds
+from segzoo.plugins.registry import Entry
+from segzoo.plugins.specs import RGB, target_kinds
 from segzoo.words import counted, sized
 
 COLOURS_OF = "a colour of three numbers 0..255 for each class"

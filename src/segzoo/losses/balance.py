@@ -13,13 +13,13 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from segzoo.builtin_losses import COUNTED_WEIGHTS, ClassWeightOptions
-from segzoo.data.batches import Batches
+from segzoo.compute.ranks import gathered
+from segzoo.data.loading.batches import Batches
 from segzoo.data.sample import DataInfo
 from segzoo.errors import SegzooError
-from segzoo.plugins import get_registry
-from segzoo.ranks import gathered
-from segzoo.terms import Term, parse_terms, write_terms
+from segzoo.losses.plugin import COUNTED_WEIGHTS, ClassWeightOptions
+from segzoo.plugins.manager import get_registry
+from segzoo.plugins.terms import Term, parse_terms, write_terms
 
 log = logging.getLogger("segzoo")
 

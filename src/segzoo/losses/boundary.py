@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segzoo.builtin_losses import BoundaryOptions
+from segzoo.losses.plugin import BoundaryOptions
 from segzoo.losses.targets import counted, distribution, mean_over
 
 

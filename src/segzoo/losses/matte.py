@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segzoo.builtin_losses import LaplacianOptions
+from segzoo.losses.plugin import LaplacianOptions
 
 
 class MatteLoss(nn.Module):

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segzoo.builtin_losses import DiceOptions, JaccardOptions, TverskyOptions
+from segzoo.compute.ranks import total
+from segzoo.losses.plugin import DiceOptions, JaccardOptions, TverskyOptions
 from segzoo.losses.targets import counted, distribution
-from segzoo.ranks import total
 
 DIMS = (0, 2, 3)
 

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segzoo.builtin_losses import (
+from segzoo.compute.ranks import total
+from segzoo.errors import SegzooError, listed, nearest
+from segzoo.losses.plugin import (
     COUNTED_WEIGHTS,
     CrossEntropyOptions,
     FocalOptions,
     OhemOptions,
 )
-from segzoo.errors import SegzooError, listed, nearest
 from segzoo.losses.targets import counted, distribution, mean_over
-from segzoo.ranks import total
 
 NO_LABEL = -100
 

@@ -7,7 +7,7 @@ stands for the two-class distribution (1 - alpha, alpha).
 import torch
 from torch import Tensor
 
-from segzoo.ranks import total
+from segzoo.compute.ranks import total
 
 
 def distribution(target_BHW: Tensor, count: int) -> Tensor:

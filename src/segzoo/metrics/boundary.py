@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from segzoo.builtin import BoundaryOptions
 from segzoo.metrics.confusion import class_ids, pixel_counts
+from segzoo.metrics.plugin import BoundaryOptions
 from segzoo.metrics.resampling import class_mean, defined, sum_type
 
 VOID = -1

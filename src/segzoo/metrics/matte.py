@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from segzoo.builtin import MattingOptions
 from segzoo.metrics.connectivity import connectivity_error, label_function
+from segzoo.metrics.plugin import MattingOptions
 from segzoo.metrics.resampling import defined, sum_type
 
 SIGMA = 1.4

@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from segzoo import system
 from segzoo.errors import SegzooError
+from segzoo.host import system
 from segzoo.store import atomic
 
 ENDINGS = (".csv", ".json")

@@ -7,17 +7,17 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from segzoo.contracts import check_scores
+from segzoo.compute.contracts import check_scores
+from segzoo.compute.process_state import unchanged_process
+from segzoo.compute.ranks import ALONE, Ranks, gathered, in_their_order
 from segzoo.data.sample import DataInfo
 from segzoo.errors import SegzooError
 from segzoo.metrics.pictures import PictureScores, PictureSums
 from segzoo.metrics.resampling import ScoresOf, defined, intervals, standard_errors, sum_type
-from segzoo.options import make_options
-from segzoo.plugins import get_registry
-from segzoo.ranks import ALONE, Ranks, gathered, in_their_order
-from segzoo.specs import MetricSpec, target_kinds
-from segzoo.terms import parse_terms
-from segzoo.unchanged import unchanged_process
+from segzoo.plugins.manager import get_registry
+from segzoo.plugins.options import make_options
+from segzoo.plugins.specs import MetricSpec, target_kinds
+from segzoo.plugins.terms import parse_terms
 
 ALWAYS = ("segzoo/confusion", "segzoo/matte")
 """What every run computes where its target kind allows; all others only by name."""

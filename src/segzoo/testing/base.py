@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 from unittest import SkipTest
 
-from segzoo import hookspecs
-from segzoo.checks import signature_fault
-from segzoo.config import config_toml, make_config
 from segzoo.errors import SegzooError, listed, nearest
-from segzoo.options import make_options, option_infos, options_dict, options_fault
-from segzoo.plugins import Plugin, get_manager, get_registry
-from segzoo.registry import Entry
+from segzoo.plugins import hookspecs
+from segzoo.plugins.manager import Plugin, get_manager, get_registry
+from segzoo.plugins.options import make_options, option_infos, options_dict, options_fault
+from segzoo.plugins.registry import Entry
+from segzoo.plugins.signatures import signature_fault
 from segzoo.testing.state import kept_state
+from segzoo.train.config import config_toml, make_config
 
 HEAVY = ("torch", "torchvision", "timm", "numpy", "PIL", "scipy", "transformers", "matplotlib")
 SLOW_IMPORT = 0.3  # seconds beyond segzoo's own that every command would wait for

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from segzoo.data.finish import finish_sample
 from segzoo.data.sample import DataInfo, Sample, describe
 from segzoo.errors import MissingSplitError, SegzooError
-from segzoo.options import options_dict
+from segzoo.plugins.options import options_dict
 from segzoo.testing.base import Conformance, check
 from segzoo.testing.state import ADVICE, captured_output, changed_state, global_state
 

@@ -7,7 +7,7 @@ from unittest import SkipTest
 import torch
 from torch import Tensor, nn
 
-from segzoo.specs import target_kinds
+from segzoo.plugins.specs import target_kinds
 from segzoo.testing.base import Conformance, check
 from segzoo.testing.state import ADVICE, changed_state, global_state
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segzoo.metrics.selection import Additive
-from segzoo.specs import target_kinds
+from segzoo.plugins.specs import target_kinds
 from segzoo.testing.base import Conformance, check
 from segzoo.testing.losses import IGNORED, perfect_logits
 from segzoo.testing.state import ADVICE, changed_state, global_state

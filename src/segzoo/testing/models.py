@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from segzoo.errors import SegzooError
-from segzoo.losses import CrossEntropy
-from segzoo.model import SegmentationModel, create_model
+from segzoo.losses.pixelwise import CrossEntropy
+from segzoo.model.network import SegmentationModel, create_model
 from segzoo.testing.base import Conformance, ConformanceError, check
 from segzoo.testing.reader import logits_of_new_process
 from segzoo.testing.state import ADVICE, captured_output, changed_state, global_state

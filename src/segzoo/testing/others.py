@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from segzoo.plugins.specs import CORE_COMMANDS
 from segzoo.testing.base import Conformance, check
 
 
@@ -94,10 +95,8 @@ class CommandConformance(Conformance):
     @check
     def test_listed(self) -> None:
         """`segzoo --help` lists it, and its name is not one of the core's."""
-        from segzoo.cli import COMMANDS
-
         name = self.entry.spec.name
-        if name in COMMANDS:
+        if name in CORE_COMMANDS:
             raise self.fault(f"has the name of the core's command `{name}`", "choose another")
         if name not in self.segzoo("--help").stdout:
             raise self.fault("is not listed by `segzoo --help`", "see `segzoo plugins`")

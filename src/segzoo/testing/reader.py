@@ -16,10 +16,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from segzoo.model import SegmentationModel, model_record, normalization
+from segzoo.model.description import WeightsInfo
+from segzoo.model.network import SegmentationModel, model_record
+from segzoo.model.pixels import normalization
+from segzoo.model.weights import load_model, save_weights
 from segzoo.testing.base import ConformanceError
-from segzoo.weights import load_model, save_weights
-from segzoo.weights_info import WeightsInfo
 
 _readers: dict[str, "subprocess.Popen[str]"] = {}
 

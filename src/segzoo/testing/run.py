@@ -7,7 +7,7 @@ from typing import Any
 from unittest import SkipTest
 
 from segzoo.errors import SegzooError
-from segzoo.registry import Entry
+from segzoo.plugins.registry import Entry
 from segzoo.testing.base import Conformance, ConformanceError
 from segzoo.testing.datasets import DatasetConformance
 from segzoo.testing.losses import LossConformance

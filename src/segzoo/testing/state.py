@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from segzoo.randomness import kept_random
-from segzoo.unchanged import left_changed
+from segzoo.compute.process_state import left_changed
+from segzoo.compute.randomness import kept_random
 
 ADVICE = {
     "default dtype": "pass dtype=... where tensors are made; never call torch.set_default_dtype",

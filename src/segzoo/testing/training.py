@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segzoo.losses import CrossEntropy
-from segzoo.model import SegmentationModel
+from segzoo.losses.pixelwise import CrossEntropy
+from segzoo.model.network import SegmentationModel
 from segzoo.train.step import loss_of
 
 STEPS = 20

@@ -1,1 +1,1 @@
-"""Training: `loop.py` holds all of it; the other files prepare and observe."""
+"""Training: from settings to the best weights of a run folder."""

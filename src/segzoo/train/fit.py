@@ -14,33 +14,36 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from segzoo.config import RunConfig, Size, make_config, with_typed_options
-from segzoo.contracts import check_parameters
-from segzoo.data.batches import Batches
-from segzoo.data.crops import Crops
+from segzoo.compute.contracts import check_parameters
+from segzoo.compute.device import memory_format, pick_device, pick_precision
+from segzoo.compute.grouped import better_in_fp32, keep_grouped_fp32
+from segzoo.compute.norms import same_norms
+from segzoo.compute.ranks import ALONE, Ranks, agreed, asked_for
+from segzoo.compute.rendezvous import joined
+from segzoo.compute.sharding import shard
 from segzoo.data.fingerprint import fingerprint
+from segzoo.data.loading.batches import Batches
+from segzoo.data.loading.crops import Crops
+from segzoo.data.loading.preflight import look
+from segzoo.data.loading.readers import deaths_told
+from segzoo.data.loading.sizes import typical_size
+from segzoo.data.loading.spawning import leave_if_imported_again
 from segzoo.data.opening import DataSource, advice, notices, unlike
 from segzoo.data.opening import joined as one_after_another
-from segzoo.data.preflight import look
-from segzoo.data.readers import deaths_told
 from segzoo.data.sample import DataInfo
-from segzoo.data.sizes import typical_size
-from segzoo.data.spawning import leave_if_imported_again
 from segzoo.errors import PluginCodeError, SegzooError, StoppedError
-from segzoo.evaluation import memory_format
-from segzoo.inference import scaled
-from segzoo.losses import make_loss
+from segzoo.host.memory import check_memory
+from segzoo.host.streams import Unbroken, standard_stream
+from segzoo.inference.keywords import takes_settings
 from segzoo.losses.balance import with_counted_weights
-from segzoo.memory import check_memory
-from segzoo.metrics import MetricSet, chosen_score
-from segzoo.model import Preprocess, count_parameters, create_model, normalization
-from segzoo.ranks import ALONE, Ranks, agreed, asked_for, same_norms
-from segzoo.rendezvous import joined
-from segzoo.scale import description
-from segzoo.settings import FitSettings, takes_settings
+from segzoo.losses.weighted import make_loss
+from segzoo.metrics.selection import MetricSet, chosen_score
+from segzoo.model.network import count_parameters, create_model
+from segzoo.model.pixels import Preprocess, normalization
+from segzoo.size import Size, scaled
 from segzoo.store import locked, remove_temporary, shown, write_json
-from segzoo.streams import Unbroken
-from segzoo.train.device import pick_device, pick_precision
+from segzoo.train.best_weights import shown_scale
+from segzoo.train.config import RunConfig, make_config, with_typed_options
 from segzoo.train.folders import (
     drop_needless_state,
     go_on,
@@ -49,20 +52,18 @@ from segzoo.train.folders import (
     resumed_config,
     whole_root,
 )
-from segzoo.train.grouped import better_in_fp32, keep_grouped_fp32
-from segzoo.train.keeping import StateKeeper
+from segzoo.train.keywords import FitSettings
 from segzoo.train.layers import drop_blocks
 from segzoo.train.loop import fit_run
 from segzoo.train.notify import Observers
-from segzoo.train.observers import standard_stream
 from segzoo.train.optim import WeightAverage, make_optimizer, make_schedule, pretrained_module
-from segzoo.train.rehearsal import rehearse
-from segzoo.train.resuming import pictures_of
+from segzoo.train.recovery.rehearsal import rehearse
+from segzoo.train.recovery.resuming import pictures_of
+from segzoo.train.recovery.saving import StateKeeper
+from segzoo.train.recovery.state import has_state, state_folder
+from segzoo.train.recovery.stopping import listening
+from segzoo.train.recovery.trial import check_optimizer
 from segzoo.train.run import Run, RunResult, save_config
-from segzoo.train.sharding import shard
-from segzoo.train.state import has_state, state_folder
-from segzoo.train.stopping import listening
-from segzoo.train.trial import check_optimizer
 
 log = logging.getLogger("segzoo")
 
@@ -300,7 +301,7 @@ def prepare(config: RunConfig, folder: Path, ranks: Ranks = ALONE) -> Run:
         steps_per_epoch=steps_per_epoch,
         monitor=monitor,
         ranks=ranks,
-        shown=pictures and description(pictures, config),
+        shown=pictures and shown_scale(pictures, config),
     )
 
 

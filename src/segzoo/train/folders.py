@@ -7,20 +7,20 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from segzoo import system
-from segzoo.config import RunConfig, make_config, read_config, with_typed_options
+from segzoo.compute.ranks import Ranks, told
 from segzoo.errors import SegzooError, listed
-from segzoo.plugins import get_registry
-from segzoo.ranks import Ranks, told
-from segzoo.store import LOCK, TEMPORARY, remove_temporary, shown
-from segzoo.train.run import Run
-from segzoo.train.state import (
+from segzoo.host import system
+from segzoo.plugins.manager import get_registry
+from segzoo.store import LOCK, TEMPORARY, read_config, remove_temporary, shown
+from segzoo.train.config import RunConfig, make_config, with_typed_options
+from segzoo.train.recovery.state import (
     check_tensors,
     has_state,
     load_state,
     read_generations,
     state_folder,
 )
+from segzoo.train.run import Run
 from segzoo.words import number_of
 
 log = logging.getLogger("segzoo")

@@ -11,19 +11,21 @@ from statistics import mean
 
 import torch
 
+from segzoo.compute.device import memory_format
+from segzoo.compute.ranks import summed, told
 from segzoo.errors import SegzooError
-from segzoo.evaluation import memory_format, score
-from segzoo.ranks import summed, told
-from segzoo.train.finite import FiniteWatch
-from segzoo.train.keeping import StateKeeper
+from segzoo.inference.score import score
+from segzoo.model.description import Scores
+from segzoo.train.best_weights import save_run_weights
 from segzoo.train.layers import keep_statistics
 from segzoo.train.notify import Observers
 from segzoo.train.optim import hold_pretrained, pretrained_module, reschedule
-from segzoo.train.run import Partial, Run, RunResult, Scores, save_config
+from segzoo.train.recovery.finite import FiniteWatch
+from segzoo.train.recovery.saving import StateKeeper
+from segzoo.train.run import Partial, Run, RunResult, save_config
 from segzoo.train.scored import save_picture_sums
 from segzoo.train.step import Group, take_step
 from segzoo.train.windowed import as_scored
-from segzoo.weights import save_run_weights
 
 log = logging.getLogger("segzoo")
 

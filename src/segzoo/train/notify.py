@@ -1,7 +1,7 @@
 """Telling observers, each by itself: one that raises is named, disabled for the run, and reported.
 
 Observers return nothing and nobody waits for their order. What they do to the process, to the run
-and to the scores they are given is put back: see train/unchanged_run.py.
+and to the scores they are given is put back: see train/recovery/unchanged_run.py.
 """
 
 import contextlib
@@ -11,17 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segzoo.data.readers import signalled_death
+from segzoo.data.loading.readers import signalled_death
 from segzoo.errors import SegzooError
-from segzoo.isolation import PluginError, one_line, trace_of
-from segzoo.packages import CORE
-from segzoo.plugins import Manager, get_manager
+from segzoo.model.description import Scores
+from segzoo.plugins.isolation import PluginError, one_line, trace_of
+from segzoo.plugins.manager import Manager, get_manager
+from segzoo.plugins.packages import CORE
 from segzoo.store import shown
-from segzoo.train.crash import keep_traceback
-from segzoo.train.run import Run, RunResult, Scores
-from segzoo.train.stopping import Wish
-from segzoo.train.unchanged_run import unchanged_run
-from segzoo.train.unchanged_weights import WeightsChangedError, kept_weights
+from segzoo.train.recovery.crash import keep_traceback
+from segzoo.train.recovery.stopping import Wish
+from segzoo.train.recovery.unchanged_run import unchanged_run
+from segzoo.train.recovery.unchanged_weights import WeightsChangedError, kept_weights
+from segzoo.train.run import Run, RunResult
 
 log = logging.getLogger("segzoo")
 

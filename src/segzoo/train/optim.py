@@ -2,20 +2,20 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from segzoo.config import RunConfig
+from segzoo.compute.sharding import local, spread_as, whole
 from segzoo.errors import SegzooError, choices, listed, nearest
+from segzoo.model.network import numbers_of
+from segzoo.train.config import RunConfig
 from segzoo.train.layers import layer_factors
-from segzoo.train.sharding import local, spread_as, whole
 
 log = logging.getLogger("segzoo")
 
@@ -146,22 +146,6 @@ def lr_factor(config: RunConfig, epoch: float) -> float:
     if config.schedule == "poly":
         return (1 - progress) ** 0.9
     return 1.0
-
-
-def numbers_of(model: nn.Module) -> Iterator[tuple[str, bool]]:
-    """Yield the names, in the state dict, of what has to be finite numbers for a model to work.
-
-    With each comes whether it is a variance, which has to be none below 0.
-
-    They are the parameters, and what norms have measured. Other buffers may hold anything.
-    """
-    yield from ((name, False) for name, _ in model.named_parameters(remove_duplicate=False))
-    for prefix, module in model.named_modules(remove_duplicate=False):
-        if isinstance(module, _NormBase) or type(module).__name__ == "FrozenBatchNorm2d":
-            yield from (
-                (f"{prefix}.{name}" if prefix else name, name == "running_var")
-                for name, _ in module.named_buffers(recurse=False)
-            )
 
 
 class WeightAverage:

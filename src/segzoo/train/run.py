@@ -13,18 +13,18 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from segzoo.config import RunConfig, config_toml
-from segzoo.data.batches import Batches
+from segzoo.compute.ranks import ALONE, Ranks
+from segzoo.data.loading.batches import Batches
 from segzoo.data.sample import DataInfo
 from segzoo.errors import SegzooError
-from segzoo.metrics import MetricSet
 from segzoo.metrics.pictures import PictureSums
-from segzoo.model import Preprocess, SegmentationModel
-from segzoo.ranks import ALONE, Ranks
+from segzoo.metrics.selection import MetricSet
+from segzoo.model.description import Scores
+from segzoo.model.network import SegmentationModel
+from segzoo.model.pixels import Preprocess
 from segzoo.store import write_bytes
+from segzoo.train.config import RunConfig, config_toml
 from segzoo.train.optim import WeightAverage
-
-Scores = dict[str, float]
 
 
 def save_config(folder: Path, config: RunConfig) -> None:
@@ -66,7 +66,7 @@ class Run:
     folder: Path
     info: DataInfo
     fingerprint: str
-    pictures: dict[str, Any]  # in words what the fingerprint stands for: train/resuming.py
+    pictures: dict[str, Any]  # in words what the fingerprint stands for: train/recovery/resuming.py
     model: SegmentationModel
     forward: nn.Module  # the model, compiled if asked for, its gradients averaged over the ranks
     preprocess: Preprocess
@@ -83,7 +83,7 @@ class Run:
     evals: dict[str, Batches]
     device: torch.device
     precision: str
-    grouped_fp32: bool  # which grouped convolutions keep under bf16: see train/grouped.py
+    grouped_fp32: bool  # which grouped convolutions keep under bf16: see compute/grouped.py
     parameters: int
     ranks: Ranks = ALONE
     shown: dict[str, Any] | None = None  # at what scale: see segzoo/scale.py

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segzoo import system
 from segzoo.data.sample import is_clean_text
 from segzoo.errors import SegzooError
+from segzoo.host import system
 from segzoo.metrics.pictures import PictureSums
+from segzoo.model.tensors import load_tensors, parse_json, read_header, write_tensors
 from segzoo.store import atomic
-from segzoo.tensors import load_tensors, parse_json, read_header, write_tensors
 from segzoo.train.run import Run
 
 FILE = "pictures.safetensors"

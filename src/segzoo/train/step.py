@@ -11,19 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segzoo.data.batches import Part
+from segzoo.compute.device import autocast, device_target, memory_format
+from segzoo.compute.ranks import one_batch, own_share
+from segzoo.compute.sharding import local
+from segzoo.data.loading.batches import Part
 from segzoo.data.sample import Batch
 from segzoo.errors import SegzooError
-from segzoo.evaluation import device_target, memory_format
-from segzoo.memory import asked, is_out_of_memory, smaller_size
-from segzoo.ranks import one_batch, own_share
+from segzoo.host.memory import asked, is_out_of_memory, smaller_size
 from segzoo.train.augment import Draws, augmented
-from segzoo.train.device import autocast
-from segzoo.train.finite import FiniteWatch
+from segzoo.train.recovery.finite import FiniteWatch
+from segzoo.train.recovery.stopping import Wish
+from segzoo.train.recovery.undo import Undo
 from segzoo.train.run import Run
-from segzoo.train.sharding import local
-from segzoo.train.stopping import Wish
-from segzoo.train.undo import Undo
 
 log = logging.getLogger("segzoo")
 

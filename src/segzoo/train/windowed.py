@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segzoo.averaging import as_logits
-from segzoo.config import Size
 from segzoo.data.finish import resize_image
-from segzoo.inference import Inference, scaled
+from segzoo.inference.averaging import as_logits
+from segzoo.inference.settings import Inference
+from segzoo.inference.views import enlarged
+from segzoo.inference.windows import blend
+from segzoo.size import Size, scaled
 from segzoo.train.run import Run
-from segzoo.views import enlarged
-from segzoo.windows import blend
 
 
 def as_scored(model: nn.Module, run: Run) -> nn.Module:

@@ -8,7 +8,7 @@ Shapes: B batch, C channels, D feature channels, K classes; h, w those of a coar
 
 from torch import Tensor, nn
 
-from segzoo.encoders import OverEncoder
+from segzoo.model.encoders import OverEncoder
 from segzoo_fcn.network import Skip, Upsample
 from segzoo_fcn.plugin import FCNOptions
 

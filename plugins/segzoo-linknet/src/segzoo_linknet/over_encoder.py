@@ -16,7 +16,7 @@ import itertools
 import timm.models
 from torch import Tensor, nn
 
-from segzoo.encoders import OverEncoder, logit_gain
+from segzoo.model.encoders import OverEncoder, logit_gain
 from segzoo_linknet.network import DecoderBlock, conv_block, deconv_block
 from segzoo_linknet.plugin import LinkNetOptions
 

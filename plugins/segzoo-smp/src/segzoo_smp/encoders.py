@@ -8,9 +8,9 @@ import timm
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
 
 from segzoo import SegzooError
-from segzoo.encoders import packaged_weights
 from segzoo.errors import listed, nearest
-from segzoo.registry import Entry
+from segzoo.model.encoders import packaged_weights
+from segzoo.plugins.registry import Entry
 from segzoo_smp.options import EncoderOptions
 
 PREFIX = "tu-"  # smp's for encoders of timm

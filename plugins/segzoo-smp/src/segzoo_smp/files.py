@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from segzoo import SegzooError
 from segzoo.errors import listed
-from segzoo.pickled import load_pickled
-from segzoo.tensors import load_tensors
+from segzoo.model.pickled import load_pickled
+from segzoo.model.tensors import load_tensors
 
 
 def load_file_into(owner: str, encoder: nn.Module, file: Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_model_weights
 
 from segzoo.errors import SegzooError, listed, nearest
-from segzoo.pickled import load_pickled
+from segzoo.model.pickled import load_pickled
 
 log = logging.getLogger("segzoo")
 

@@ -8,7 +8,8 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers.configuration_utils import PreTrainedConfig
 
-from segzoo import SegzooError, regular
+from segzoo import SegzooError
+from segzoo.host import regular
 
 MOST_BYTES = 1 << 20
 REFUSALS = (

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segzoo.encoders import OverEncoder, logit_gain
+from segzoo.model.encoders import OverEncoder, logit_gain
 from segzoo_unet.enlarged import convolved
 from segzoo_unet.network import Pair, initialise
 from segzoo_unet.plugin import UNetOptions

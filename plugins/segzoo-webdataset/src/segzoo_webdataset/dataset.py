@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from segzoo.data.images import read_image, read_matte, read_stored_mask
-from segzoo.data.labels import MOST_SCANNED, LabelMap, find_labels
-from segzoo.data.mask_files import StoredMask
+from segzoo.data.labels.reading import MOST_SCANNED, LabelMap, find_labels
+from segzoo.data.pictures.mask_files import StoredMask
+from segzoo.data.pictures.value_range import parse_range
 from segzoo.data.roots import find_root
 from segzoo.data.sample import Sample
 from segzoo.data.splits import carve, find_groups
 from segzoo.data.standin import shapes
-from segzoo.data.value_range import parse_range
 from segzoo.errors import MissingSplitError, SegzooError
 from segzoo_webdataset.plugin import ShardOptions
 from segzoo_webdataset.shards import Places, find_places, find_shards

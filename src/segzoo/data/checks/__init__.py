@@ -1,0 +1,1 @@
+"""Looking through a whole data set: its statistics, and what is wrong or odd with it."""

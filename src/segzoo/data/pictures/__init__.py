@@ -1,0 +1,1 @@
+"""Picture files: their formats, headers and depth, and their pixels, safely decoded."""

@@ -1,0 +1,1 @@
+"""For those who maintain an installation or a plugin: doctor, matrix, scaffold."""

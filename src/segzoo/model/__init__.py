@@ -1,0 +1,1 @@
+"""The segmentation model, encoders, and weights files: written, read and distrusted."""

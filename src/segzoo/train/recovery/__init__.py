@@ -1,0 +1,1 @@
+"""What keeps a training from being lost: its state, undone steps, signals, errors of plugins."""
