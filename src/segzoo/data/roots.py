@@ -1,4 +1,7 @@
-"""Where a data set's folder is: the flag, $SEGZOO_DATA, ./data, or the user's data folder."""
+"""Where a data set's folder is: the flag, $SEGZOO_DATA, ./data, or the user's data folder.
+
+And where caches lie ($SEGZOO_CACHE), and how large they may become ($SEGZOO_CACHE_GB).
+"""
 
 import os
 from collections.abc import Callable, Iterator

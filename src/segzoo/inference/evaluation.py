@@ -1,4 +1,4 @@
-"""Scoring a model on a split: `score` in training, `evaluate_weights` for `segzoo evaluate`."""
+"""`segzoo evaluate`: weights, the data that they are scored on, and how pictures are shown."""
 
 import contextlib
 import dataclasses
