@@ -134,7 +134,8 @@ def test_the_scale_trained_at_is_asked_for(trained, info):
     assert ScaleWatch(Inference(), unknown).told
 
 
-def test_the_typical_size_is_that_of_the_middle_picture():
+def test_the_typical_size_is_that_of_the_middle_picture(caplog):
+    caplog.set_level("INFO", "segzoo")
     sizes = [(9, 9), (8, 30), (700, 2), (20, 20), (5, 5)]
 
     class Data:
@@ -148,6 +149,7 @@ def test_the_typical_size_is_that_of_the_middle_picture():
 
     state = torch.get_rng_state()
     assert typical_size(Data(), 0) == (8, 30)
+    assert caplog.text.count("the size of a picture was not found out: ") == 1
     assert typical_size(iter_only(Data()), 0) == (9, 9)
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -156,6 +158,7 @@ def test_the_typical_size_is_that_of_the_middle_picture():
             raise OSError
 
     assert typical_size(Nothing(), 0) is None
+    assert caplog.text.count("not found out: OSError") == 5
 
 
 def iter_only(data):

@@ -1,6 +1,7 @@
 """How large the pictures of a data set are, before they are brought to the size of a training."""
 
 import itertools
+import logging
 import math
 from typing import Any
 
@@ -11,6 +12,9 @@ from segzoo.compute.randomness import kept_random, seed_random
 from segzoo.data.loading.reading import mixed
 from segzoo.data.sample import Sample
 from segzoo.errors import Overdue
+from segzoo.plugins.isolation import one_line
+
+log = logging.getLogger("segzoo")
 
 LOOKED_AT = 5
 
@@ -31,8 +35,8 @@ def typical_size(dataset: Any, seed: int) -> tuple[int, int] | None:
                 sizes.append((int(shape[-2]), int(shape[-1])))
             except (Overdue, KeyboardInterrupt):
                 raise
-            except BaseException:  # Whatever it is, reading it for the training names it.
-                continue
+            except BaseException as error:  # If it lasts, reading it for the training ends with it.
+                log.info("the size of a picture was not found out: %s", one_line(error))
     return sorted(sizes, key=math.prod)[len(sizes) // 2] if sizes else None
 
 
